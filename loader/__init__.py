@@ -1,0 +1,1 @@
+"""Feeding `model.fit` from a manifest."""

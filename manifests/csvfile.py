@@ -1,0 +1,124 @@
+"""CSV as the contract has it: RFC 4180, UTF-8, line ends of one byte, every value a string, every malformed row named."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from manifests.atomic import replacing
+from manifests.errors import InvalidManifestError, Problem
+
+_CHUNK_ROWS = 65_536
+_LONGEST_FIELD = 1 << 24
+_NEEDS_QUOTES = re.compile(r'[",\r\n]')
+
+
+@dataclass(frozen=True)
+class CsvTable:
+    """What a CSV file holds.
+
+    Attributes:
+        frame: one string column per header field; a RangeIndex.
+        lines: int64, shape (rows,): the file's line at which each row starts, the header being line 1.
+    """
+
+    frame: pd.DataFrame
+    lines: npt.NDArray[np.int64]
+
+
+def read_csv(path: Path, *, delimiter: str = ",") -> CsvTable:
+    """Read a CSV file without interpreting any value; blank lines are passed over.
+
+    Python's own reader does the parsing because it reports every row as it is: the fast ones fill up rows that are
+    too short and stop at the first that is too long.
+
+    Raises:
+        InvalidManifestError: no header, a header with a repeated or empty name, text that is not UTF-8, or rows with
+            another number of fields than the header; every such row is listed.
+        OSError: the file cannot be read.
+    """
+    problems: list[Problem] = []
+    chunks: list[pd.DataFrame] = []
+    lines: list[int] = []
+    # The limit is the process's; it is only ever raised.
+    csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_FIELD))
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            rows = _rows_with_lines(csv.reader(file, delimiter=delimiter, strict=True))
+            header_line, header = next(rows, (1, []))
+            problems += _header_problems(header, header_line)
+            if problems:
+                raise InvalidManifestError(str(path), problems)
+            while chunk := list(islice(rows, _CHUNK_ROWS)):
+                problems += [_width_problem(line, len(row), len(header)) for line, row in chunk if len(row) != len(header)]
+                if not problems:
+                    lines += [line for line, _ in chunk]
+                    columns = zip(*(row for _, row in chunk), strict=True)
+                    chunks.append(pd.DataFrame(dict(zip(header, map(list, columns), strict=True)), dtype=str))
+    except UnicodeDecodeError as error:
+        raise InvalidManifestError(
+            str(path), [Problem(kind="encoding", message=f"is not UTF-8 text (byte {error.object[error.start]:#04x}); save it as UTF-8")]
+        ) from error
+    except csv.Error as error:
+        raise InvalidManifestError(str(path), [*problems, Problem(kind="csv", message=f"cannot be parsed as CSV: {error}")]) from error
+    if problems:
+        raise InvalidManifestError(str(path), problems)
+    frame = pd.concat(chunks, ignore_index=True) if chunks else pd.DataFrame({name: [] for name in header}, dtype=str)
+    return CsvTable(frame=frame, lines=np.asarray(lines, dtype=np.int64))
+
+
+def write_csv(frame: pd.DataFrame, path: Path) -> None:
+    """Write a frame of strings as CSV, replacing `path` at once; equal frames give equal bytes.
+
+    Raises:
+        OSError: the file cannot be written; `path` is then as it was.
+    """
+    with replacing(path) as file:
+        for line in _csv_lines(frame):
+            file.write(line.encode())
+
+
+def _csv_lines(frame: pd.DataFrame) -> Iterator[str]:
+    """Yield the header and the rows in blocks of text."""
+    yield ",".join(map(_quoted, map(str, frame.columns))) + "\n"
+    for start in range(0, len(frame), _CHUNK_ROWS):
+        block = frame.iloc[start : start + _CHUNK_ROWS]
+        columns = [list(map(_quoted, block[name].astype(object))) for name in block.columns]
+        yield "\n".join(map(",".join, zip(*columns, strict=True))) + "\n"
+
+
+def _quoted(value: str) -> str:
+    return '"' + value.replace('"', '""') + '"' if _NEEDS_QUOTES.search(value) else value
+
+
+def _rows_with_lines(reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
+    """Yield each row that is not blank with the line at which it starts."""
+    line = 1
+    for row in reader:
+        if row:
+            yield line, row
+        line = reader.line_num + 1  # type: ignore[attr-defined]  # csv's reader type has no public name
+
+
+def _header_problems(header: list[str], line: int) -> list[Problem]:
+    if not header:
+        return [Problem(kind="no-header", message="is empty; expected a header row")]
+    problems = [
+        Problem(kind="header", row=line, message=f"field {position} of the header has no name")
+        for position, name in enumerate(header, start=1)
+        if not name
+    ]
+    repeated = sorted({name for name in header if name and header.count(name) > 1})
+    return problems + [Problem(kind="header", row=line, column=name, message="stands more than once in the header") for name in repeated]
+
+
+def _width_problem(line: int, found: int, expected: int) -> Problem:
+    return Problem(kind="width", row=line, message=f"has {found} fields, the header {expected}")

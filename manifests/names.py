@@ -1,0 +1,99 @@
+"""Which IDs and paths are safe: they come from outside and are hostile until checked here."""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+MAX_COMPONENT_BYTES = 255
+"""What ext4, APFS, NTFS and XFS allow for one file or folder name."""
+
+SHARD_FOLDER = "shards"
+
+_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_. -]{0,99}(?:/[A-Za-z0-9_][A-Za-z0-9_. -]{0,99})*")
+_DRIVE = re.compile(r"[A-Za-z]:")
+
+
+def default_path(id_: str, *, folder: str = SHARD_FOLDER) -> str:
+    """Return the path of an ID's shard when the manifest names none: `shards/<id>.npy`.
+
+    Args:
+        id_: the sample's name.
+        folder: relative to the manifest; empty for arrays that lie beside it.
+    """
+    return f"{folder}/{id_}.npy" if folder else f"{id_}.npy"
+
+
+def name_problem(name: str) -> str | None:
+    """Say what makes an ID or a relative path unsafe, or None if it is safe.
+
+    Unsafe are: the empty name, `.` and `..` and empty components, absolute paths and drives, backslashes, control
+    characters, text that UTF-8 cannot encode, and a component of more than 255 bytes.
+    """
+    if _PLAIN.fullmatch(name):
+        return None
+    if not name:
+        return "is empty"
+    if any(unicodedata.category(character) == "Cc" for character in name):
+        return "has a control character"
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return "cannot be encoded as UTF-8"
+    if name.startswith("/") or _DRIVE.match(name):
+        return "is absolute; expected a relative name"
+    if "\\" in name:
+        return "has a backslash; folders are separated by '/'"
+    for component in name.split("/"):
+        if component in {"", ".", ".."}:
+            return f"has the component {component!r}, which could leave the dataset folder"
+        size = len(component.encode())
+        if size > MAX_COMPONENT_BYTES:
+            return f"has a component of {size} bytes; file systems allow {MAX_COMPONENT_BYTES}"
+    return None
+
+
+def collision_key(name: str) -> str:
+    """Return what a case-insensitive, normalising disk makes of a name: equal keys would share one file there."""
+    if name.isascii():
+        return name.lower()
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def collisions(names: Iterable[str]) -> Iterator[tuple[int, int]]:
+    """Yield (position, earlier position) for each name that meets an earlier one on a case-insensitive disk."""
+    first: dict[str, int] = {}
+    for position, name in enumerate(names):
+        earlier = first.setdefault(collision_key(name), position)
+        if earlier != position:
+            yield position, earlier
+
+
+def file_and_folder_clashes(paths: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Yield (position, other position) where the other's file would have to be a folder of this path.
+
+    `shards/a.npy` and `shards/a.npy/b.npy` cannot both exist.
+    """
+    files: dict[str, int] | None = None
+    for position, path in enumerate(paths):
+        folder = path.rpartition("/")[0]
+        if ".npy" not in folder.lower():
+            continue
+        if files is None:
+            files = {collision_key(other): index for index, other in enumerate(paths)}
+        while folder:
+            other = files.get(collision_key(folder))
+            if other is not None:
+                yield position, other
+            folder = folder.rpartition("/")[0]
+
+
+def resolve_inside(root: Path, path: str) -> Path | None:
+    """Return `root/path` if it lies inside `root` with every symbolic link followed, else None."""
+    real_root = os.path.realpath(root)
+    real = os.path.realpath(os.path.join(real_root, path))
+    inside = real == real_root or real.startswith(real_root.rstrip(os.sep) + os.sep)
+    return Path(real) if inside else None

@@ -1,0 +1,152 @@
+"""Reading `.npy` files from strangers: no pickle is ever loaded and no size is believed before it is checked.
+
+The format is described in NumPy's `numpy.lib.format`, whose own functions parse the header here.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from io import BufferedReader, BytesIO
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from numpy.lib import format as npy_format
+
+from manifests.errors import ArrayFileError
+
+NpyStream = BufferedReader | BytesIO
+"""What a header or an array can be read from."""
+
+AnyArray = npt.NDArray[np.generic]
+
+NUMERIC_KINDS = "biufc"
+"""dtype kinds a shard may have: bool, signed and unsigned integer, float, complex."""
+
+
+@dataclass(frozen=True)
+class NpyHeader:
+    """What a `.npy` file's header says.
+
+    Attributes:
+        shape: of the array.
+        dtype: of the array, with its byte order.
+        fortran_order: whether the first axis varies fastest in the file.
+        offset: bytes before the first element.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[np.generic]
+    fortran_order: bool
+    offset: int
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the elements, the header not counted."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def read_header(file: NpyStream, name: str) -> NpyHeader:
+    """Parse the header at the start of an open file, which is left behind the header.
+
+    Args:
+        file: opened for reading bytes, at its start.
+        name: how error messages call the file.
+
+    Raises:
+        ArrayFileError: no `.npy` header, an unknown version, or a dtype that is not numeric (objects, text, records).
+    """
+    try:
+        version = npy_format.read_magic(file)
+        if version == (1, 0):
+            shape, fortran_order, dtype = npy_format.read_array_header_1_0(file)
+        elif version in {(2, 0), (3, 0)}:
+            # Version 3 differs only in that field names may be UTF-8; such dtypes are refused below.
+            shape, fortran_order, dtype = npy_format.read_array_header_2_0(file)
+        else:
+            raise ArrayFileError(f"{name}: .npy version {version} is not known; expected 1.0, 2.0 or 3.0")
+    except (ValueError, TypeError, SyntaxError, UnicodeDecodeError) as error:
+        raise ArrayFileError(f"{name}: not a .npy file: {error}") from error
+    if dtype.hasobject:
+        raise ArrayFileError(f"{name}: holds Python objects (dtype {dtype}), which only unpickling could read; expected numbers")
+    if dtype.kind not in NUMERIC_KINDS:
+        raise ArrayFileError(f"{name}: dtype {dtype} is not numeric")
+    if any(axis < 0 for axis in shape):
+        raise ArrayFileError(f"{name}: shape {shape} has a negative axis")
+    return NpyHeader(tuple(shape), dtype, fortran_order, file.tell())
+
+
+def read_file_header(path: Path) -> NpyHeader:
+    """Parse a file's header and hold it against the file's size.
+
+    Raises:
+        ArrayFileError: the file is missing, or is not exactly as long as its header says.
+    """
+    with _opened(path) as file:
+        header = read_header(file, str(path))
+        _check_size(file, header, str(path))
+        return header
+
+
+def read_array(path: Path) -> AnyArray:
+    """Read a file's array, C-contiguous and in the file's dtype.
+
+    Raises:
+        ArrayFileError: the file is missing, unsafe, truncated or longer than its header says.
+    """
+    with _opened(path) as file:
+        return read_stream(file, str(path))
+
+
+def read_row(path: Path, row: int) -> AnyArray:
+    """Read one row of a pack: element `row` of the first axis.
+
+    Raises:
+        ArrayFileError: as for `read_array`, or the pack has no such row.
+    """
+    with _opened(path) as file:
+        header = read_header(file, str(path))
+        _check_size(file, header, str(path))
+        if not header.shape or not 0 <= row < header.shape[0] or header.fortran_order:
+            raise ArrayFileError(f"{path}: has no row {row}; its shape is {header.shape}")
+        count = math.prod(header.shape[1:])
+        file.seek(header.offset + row * count * header.dtype.itemsize)
+        return _read_elements(file, header.dtype, count, str(path)).reshape(header.shape[1:])
+
+
+def read_stream(file: NpyStream, name: str) -> AnyArray:
+    """Read the array of a seekable open file (see `read_array`)."""
+    header = read_header(file, name)
+    _check_size(file, header, name)
+    flat = _read_elements(file, header.dtype, math.prod(header.shape), name)
+    if header.fortran_order:
+        return np.ascontiguousarray(flat.reshape(header.shape[::-1]).T)
+    return flat.reshape(header.shape)
+
+
+def _opened(path: Path) -> NpyStream:
+    try:
+        return open(path, "rb")
+    except FileNotFoundError as error:
+        raise ArrayFileError(f"{path}: no such file") from error
+    except OSError as error:
+        raise ArrayFileError(f"{path}: cannot be opened: {error.strerror}") from error
+
+
+def _check_size(file: NpyStream, header: NpyHeader, name: str) -> None:
+    """Refuse a file whose size is not the header's, before anything is allocated; the position stays."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(header.offset)
+    expected = header.offset + header.nbytes
+    if size != expected:
+        state = "truncated" if size < expected else "longer than its header says"
+        raise ArrayFileError(f"{name}: {state}: expected {expected} bytes for shape {header.shape} {header.dtype}, found {size}")
+
+
+def _read_elements(file: NpyStream, dtype: np.dtype[np.generic], count: int, name: str) -> AnyArray:
+    array = np.empty(count, dtype)
+    if count and file.readinto(array.view(np.uint8).data) != array.nbytes:
+        raise ArrayFileError(f"{name}: shrank while it was read")
+    return array

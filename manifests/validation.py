@@ -1,0 +1,129 @@
+"""What is wrong with a manifest: every problem, so that a user mends a file once and not row by row."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from manifests.errors import Problem
+from manifests.metadata import Metadata, is_dtype_name
+from manifests.names import collisions, default_path, file_and_folder_clashes, name_problem
+from manifests.schema import parse_shape, split_label
+
+_ROW = re.compile(r"0|[1-9][0-9]{0,17}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+_Lines = npt.NDArray[np.int64]
+
+
+def validate(frame: pd.DataFrame, lines: _Lines, metadata: Metadata) -> list[Problem]:
+    """Return every problem of a manifest's rows, in the order of the rows; an empty list if it is sound.
+
+    Nothing on the disk is looked at: see `manifests.verify` for that.
+
+    Args:
+        frame: string columns, as read; empty strings where there is no value.
+        lines: int64, shape (rows,): the line of the file where each row starts.
+        metadata: of `dataset.json`; its classes are the only ones that labels may name.
+    """
+    if "id" not in frame.columns:
+        found = ", ".join(map(repr, frame.columns))
+        return [Problem(kind="no-id-column", column="id", message=f"is missing; the columns are {found}")]
+    ids = list(frame["id"])
+    problems = [*_name_problems(ids, lines), *_file_problems(frame, ids, lines)]
+    for column, check in _VALUE_CHECKS.items():
+        if column in frame.columns:
+            problems += _value_problems(frame[column], lines, column, check)
+    for column, spec in metadata.labels.items():
+        if column in frame.columns:
+            problems += _label_problems(frame[column], lines, column, spec.classes)
+    return sorted(problems, key=lambda problem: problem.row or 0)
+
+
+def _name_problems(ids: list[str], lines: _Lines) -> Iterator[Problem]:
+    for position, id_ in enumerate(ids):
+        text = name_problem(id_)
+        if text:
+            yield _at(lines, position, "id", "unsafe-id", f"ID {id_!r} {text}")
+    for position, earlier in collisions(ids):
+        if ids[position] == ids[earlier]:
+            yield _at(lines, position, "id", "duplicate-id", f"ID {ids[position]!r} stands already in row {lines[earlier]}")
+        else:
+            text = f"ID {ids[position]!r} and {ids[earlier]!r} in row {lines[earlier]} are one name on a case-insensitive disk"
+            yield _at(lines, position, "id", "colliding-id", text)
+
+
+def _file_problems(frame: pd.DataFrame, ids: list[str], lines: _Lines) -> Iterator[Problem]:
+    """Check the files that rows name: safe, and one row a file unless the rows of a pack share it."""
+    named = list(frame["path"]) if "path" in frame.columns else [""] * len(ids)
+    rows = list(frame["row"]) if "row" in frame.columns else [""] * len(ids)
+    files = [path or default_path(id_) for path, id_ in zip(named, ids, strict=True)]
+    for position, (path, file) in enumerate(zip(named, files, strict=True)):
+        # A default path is unsafe just when its ID is, except that the ending may make it too long.
+        text = name_problem(file)
+        if text and (path or not name_problem(ids[position])):
+            yield _at(lines, position, "path" if path else "id", "unsafe-path", f"path {file!r} of ID {ids[position]!r} {text}")
+    if any(named) or any(rows):
+        keys = [f"{file}\0{row}" for file, row in zip(files, rows, strict=True)]
+        for position, earlier in collisions(keys):
+            if ids[position] != ids[earlier]:
+                text = f"path {files[position]!r} of ID {ids[position]!r} is also that of {ids[earlier]!r} in row {lines[earlier]}"
+                yield _at(lines, position, "path", "shared-path", text)
+    for position, other in file_and_folder_clashes(files):
+        text = f"path {files[position]!r} needs a folder where {files[other]!r} of row {lines[other]} is a file"
+        yield _at(lines, position, "path", "path-under-file", text)
+
+
+def _value_problems(values: pd.Series[str], lines: _Lines, column: str, check: Callable[[str], str | None]) -> Iterator[Problem]:
+    """Check the distinct values once, then name the rows of the bad ones."""
+    bad = {value: text for value in values.unique() if value and (text := check(value))}
+    if bad:
+        for position in np.flatnonzero(values.isin(list(bad))):
+            yield _at(lines, int(position), column, f"bad-{column}", bad[values.iloc[position]])
+
+
+def _label_problems(labels: pd.Series[str], lines: _Lines, column: str, classes: tuple[str, ...]) -> Iterator[Problem]:
+    known = set(classes)
+
+    def check(label: str) -> str | None:
+        unknown = [name for name in split_label(label) if name not in known]
+        shown = ", ".join(map(repr, classes[:10])) + (", ..." if len(classes) > 10 else "")
+        return f"label {label!r} is not among the {len(classes)} classes of dataset.json: {shown}" if unknown else None
+
+    yield from _value_problems(labels, lines, column, check)
+
+
+def _check_shape(text: str) -> str | None:
+    try:
+        parse_shape(text)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _check_dtype(text: str) -> str | None:
+    return None if is_dtype_name(text) else f"expected the NumPy name of a numeric dtype, found {text!r}"
+
+
+def _check_row(text: str) -> str | None:
+    return None if _ROW.fullmatch(text) else f"expected a row number from 0, found {text!r}"
+
+
+def _check_sha256(text: str) -> str | None:
+    return None if _SHA256.fullmatch(text) else f"expected 64 hex digits, found {text!r}"
+
+
+_VALUE_CHECKS: dict[str, Callable[[str], str | None]] = {
+    "row": _check_row,
+    "shape": _check_shape,
+    "dtype": _check_dtype,
+    "sha256": _check_sha256,
+}
+
+
+def _at(lines: _Lines, position: int, column: str, kind: str, message: str) -> Problem:
+    return Problem(kind=kind, row=int(lines[position]), column=column, message=message)

@@ -1,0 +1,1 @@
+"""Raw data to shards and a manifest."""
