@@ -1,1 +1,43 @@
-"""Raw data to shards and a manifest."""
+"""Raw data to a dataset: one `.npy` shard per ID, and a CSV manifest of IDs and labels."""
+
+from __future__ import annotations
+
+from prep.adopt import AdoptOptions, adopt
+from prep.build import build_shards, plan_build
+from prep.errors import ItemError, OutputError, PrepError, SourceError, UsageError, WorkerError
+from prep.inspection import Inspection, inspect_dataset
+from prep.prepare import BuildOptions, Prepared
+from prep.recipe import ShardOptions
+from prep.records import Failure
+from prep.report import Reporter, SilentReporter, StderrReporter
+from prep.sources.detect import SourceOptions
+from prep.sources.table import TableOptions
+from prep.splits import SplitSpec, parse_splits
+from prep.summary import BuildSummary
+
+__all__ = [
+    "AdoptOptions",
+    "BuildOptions",
+    "BuildSummary",
+    "Failure",
+    "Inspection",
+    "ItemError",
+    "OutputError",
+    "PrepError",
+    "Prepared",
+    "Reporter",
+    "ShardOptions",
+    "SilentReporter",
+    "SourceError",
+    "SourceOptions",
+    "SplitSpec",
+    "StderrReporter",
+    "TableOptions",
+    "UsageError",
+    "WorkerError",
+    "adopt",
+    "build_shards",
+    "inspect_dataset",
+    "parse_splits",
+    "plan_build",
+]

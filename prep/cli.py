@@ -1,0 +1,296 @@
+"""The command line: every command is a thin shell around one function of the package.
+
+Exit codes: 0 done, 1 the data has a problem, 2 wrong usage, 130 after Ctrl-C, 143 after SIGTERM.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from manifests.errors import ManifestError
+from manifests.manifest import load_manifest
+from manifests.verify import verify as verify_dataset
+from prep.adopt import AdoptOptions
+from prep.adopt import adopt as adopt_arrays
+from prep.build import build_shards as build
+from prep.build import plan_build
+from prep.errors import PrepError, UsageError
+from prep.executors import default_workers
+from prep.inspection import inspect_dataset
+from prep.interrupts import Terminated, sigterm_raises
+from prep.params import ScaleParam, SizeParam, SplitsParam
+from prep.prepare import BuildOptions
+from prep.recipe import ShardOptions
+from prep.records import Failure
+from prep.report import StderrReporter
+from prep.sources.detect import SourceOptions
+from prep.sources.table import TableOptions
+from prep.splits import SplitSpec, parse_splits
+from prep.text import counted, printable
+
+DONE, DATA_PROBLEM, WRONG_USAGE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
+
+_SHOWN_FAILURES = 20
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_PATH = click.Path(path_type=Path)
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code."""
+    with sigterm_raises():
+        sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code; what goes wrong is one line on stderr, and JSON if that was asked for."""
+    try:
+        code = cli.main(list(arguments), prog_name="prep", standalone_mode=False)
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        hint = f" (see {context.command_path} --help)" if context is not None else ""
+        return _failed(arguments, f"{error.format_message()}{hint}", error.exit_code)
+    except UsageError as error:
+        return _failed(arguments, str(error), WRONG_USAGE)
+    except (PrepError, ManifestError, OSError) as error:
+        return _failed(arguments, str(error), DATA_PROBLEM)
+    except (click.Abort, KeyboardInterrupt):
+        return _failed(arguments, "interrupted; what was there before is unchanged", INTERRUPTED)
+    except Terminated:
+        return _failed(arguments, "terminated; what was there before is unchanged", TERMINATED)
+    return code if isinstance(code, int) else DONE
+
+
+def _failed(arguments: Sequence[str], message: str, code: int) -> int:
+    for line in f"error: {message}".splitlines():
+        click.echo(printable(line), err=True)
+    if "--json" in arguments:
+        click.echo(json.dumps({"error": message, "exit_code": code}, ensure_ascii=True, indent=2))
+    return code
+
+
+def _source_options(command: Command) -> Command:
+    """Add the arguments and options that say what to build, for the commands that share them."""
+    for option in reversed(
+        (
+            click.argument("source", type=_PATH),
+            click.argument("out", type=_PATH),
+            click.option(
+                "--format",
+                "format_",
+                type=click.Choice(["auto", "images", "arrays", "table"]),
+                default="auto",
+                show_default=True,
+                help="What SOURCE is; auto finds out and says so.",
+            ),
+            click.option("--labels", type=_PATH, help="Table of IDs and labels for a folder as SOURCE."),
+            click.option("--id-column", help="Column of the table that names the samples."),
+            click.option("--path-column", help="Column of the table that names the files."),
+            click.option(
+                "--label",
+                "label_columns",
+                multiple=True,
+                help="Column of the table with the label; repeat it for several, the primary one first.",
+            ),
+            click.option("--allow-empty-labels", is_flag=True, help="Take samples that have no label."),
+            click.option("--size", type=SizeParam(), help="Resize images to HEIGHTxWIDTH pixels."),
+            click.option(
+                "--color",
+                type=click.Choice(["auto", "rgb", "gray"]),
+                help="Channels of images; auto is 1 when every image is grey, else 3.",
+            ),
+            click.option("--dtype", help="NumPy dtype of the shards, such as uint8 or float32; by default that of the raw data."),
+            click.option(
+                "--scale",
+                type=ScaleParam(),
+                help="Multiply values, for example by 1/255; unit divides integers by their dtype's greatest value.",
+            ),
+            click.option("--npz-key", help="Which array of .npz files to take."),
+            click.option("--split", "splits", type=SplitsParam(), help="Shares of the splits, for example train=0.8,val=0.1,test=0.1."),
+            click.option("--seed", type=int, help="Seed of the splits; 0 by default."),
+            click.option("--prune", is_flag=True, help="Drop samples whose raw file is gone; else they stay."),
+            click.option("--checksum", is_flag=True, help="Tell changed raw files by content, not by size and time."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def _build_options(workers: int | None, values: dict[str, Any]) -> BuildOptions:
+    table = TableOptions(
+        id_column=values["id_column"],
+        path_column=values["path_column"],
+        label_columns=values["label_columns"],
+        allow_empty_labels=values["allow_empty_labels"],
+    )
+    return BuildOptions(
+        source=SourceOptions(format=values["format_"], labels=values["labels"], table=table),
+        shards=ShardOptions(
+            size=values["size"], color=values["color"], dtype=values["dtype"], scale=values["scale"], npz_key=values["npz_key"]
+        ),
+        splits=_splits(values["splits"], values["seed"]),
+        workers=workers,
+        prune=values["prune"],
+        checksum=values["checksum"],
+    )
+
+
+def _splits(text: str | None, seed: int | None) -> SplitSpec | None:
+    if text is None:
+        if seed is not None:
+            raise UsageError("--seed goes with --split; without it nothing is drawn")
+        return None
+    return parse_splits(text, seed or 0)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="shardfeed")
+def cli() -> None:
+    """Turn raw data into one .npy shard per ID and a CSV manifest of IDs and labels.
+
+    \b
+    Example:
+      prep build-shards photos/ data/ --size 32x32 --split train=0.8,val=0.1,test=0.1
+    """  # noqa: D301  # \b is click's mark for text that keeps its line breaks
+
+
+@cli.command("build-shards")
+@_source_options
+@click.option("--workers", type=click.IntRange(min=1), help="Worker processes; by default one per processor, fewer for few items.")
+@click.option(
+    "--max-failures", type=click.IntRange(min=0), default=0, show_default=True, help="Raw items that may fail before the exit code is 1."
+)
+@_json_option
+def build_shards(out: Path, workers: int | None, max_failures: int, *, as_json: bool, source: Path, **values: Any) -> int:
+    """Build or update the dataset OUT from the raw data SOURCE.
+
+    SOURCE is a folder of images or of .npy/.npz arrays with one folder per class, or a CSV or Parquet table beside the
+    files that it names. Only what changed is built again; options left out are those of the last build. A raw item that
+    cannot be used goes to OUT/failures.csv, and the others are built.
+
+    \b
+    Examples:
+      prep build-shards photos/ data/ --size 32x32 --split train=0.8,val=0.1,test=0.1
+      prep build-shards kaggle/train.csv data/ --label breed
+      prep build-shards scans/ data/ --labels labels.csv --dtype float32
+    """  # noqa: D301  # as above
+    summary = build(source, out, _build_options(workers, values))
+    _tell_failures(summary.failures, out)
+    _result(summary.as_dict(), str(summary), as_json=as_json)
+    return DATA_PROBLEM if summary.failed > max_failures else DONE
+
+
+@cli.command()
+@_source_options
+@_json_option
+def plan(out: Path, *, as_json: bool, source: Path, **values: Any) -> int:
+    """Say what build-shards with the same arguments would add, rebuild, keep and remove; write nothing.
+
+    \b
+    Example:
+      prep plan photos/ data/
+    """  # noqa: D301  # as above
+    prepared = plan_build(source, out, _build_options(None, values))
+    plan = prepared.plan
+    gone = plan.gone_without(prepared.failures)
+    result = {
+        "add": [record.id for record in plan.add],
+        "rebuild": {record.id: reason for record, reason in plan.rebuild},
+        "keep": [record.id for record in plan.keep],
+        "remove" if prepared.prune else "gone": gone,
+        "failed": [vars(failure) for failure in prepared.failures],
+    }
+    _tell_failures(prepared.failures, None)
+    lines = [f"add      {record.id}" for record in plan.add] + [f"rebuild  {record.id}: {reason}" for record, reason in plan.rebuild]
+    lines += [f"{'remove' if prepared.prune else 'gone':<8} {id_}" for id_ in gone]
+    lines.append(f"keep     {counted(len(plan.keep), 'ID')}")
+    _result(result, "\n".join(lines), as_json=as_json)
+    return DONE
+
+
+@cli.command()
+@click.argument("out", type=_PATH)
+@click.option(
+    "--quick/--deep", default=False, help="Look at existence, header and size only, or (default) compare every file's SHA-256 too."
+)
+@_json_option
+def verify(out: Path, *, quick: bool, as_json: bool) -> int:
+    """Hold the dataset OUT against its manifest: missing, extra, damaged and changed files.
+
+    \b
+    Example:
+      prep verify data/
+    """  # noqa: D301  # as above
+    manifest = load_manifest(out)
+    with StderrReporter().progress(len(manifest), "verify") as advance:
+        findings = verify_dataset(manifest, deep=not quick, threads=default_workers(), advance=advance)
+    how = "existence, header and size" if quick else "every byte"
+    lines = [*map(str, findings), f"{out}: {counted(len(manifest), 'ID')} checked by {how}; {counted(len(findings), 'problem')}"]
+    _result(
+        {"ids": len(manifest), "deep": not quick, "findings": [vars(finding) for finding in findings]}, "\n".join(lines), as_json=as_json
+    )
+    return DATA_PROBLEM if findings else DONE
+
+
+@cli.command()
+@click.argument("out", type=_PATH)
+@_json_option
+def inspect(out: Path, *, as_json: bool) -> int:
+    """Count what the dataset OUT holds: IDs by split and class, array shape and dtype, bytes, failures.
+
+    \b
+    Example:
+      prep inspect data/
+    """  # noqa: D301  # as above
+    inspection = inspect_dataset(out)
+    _result(inspection.as_dict(), str(inspection), as_json=as_json)
+    return DONE
+
+
+@cli.command()
+@click.argument("folder", metavar="DIR", type=_PATH)
+@click.option("--labels", required=True, type=_PATH, help="CSV, TSV or Parquet table of IDs and labels, or a JSON object from ID to label.")
+@click.option("--id-column", help="Column of the table that names the samples.")
+@click.option("--label", "label_columns", multiple=True, help="Column of the table with the label; repeat it for several.")
+@click.option("--allow-empty-labels", is_flag=True, help="Take arrays that have no label.")
+@click.option("--split", "splits", type=SplitsParam(), help="Shares of the splits, for example train=0.8,val=0.2.")
+@click.option("--seed", type=int, help="Seed of the splits; 0 by default.")
+@_json_option
+def adopt(folder: Path, labels: Path, *, as_json: bool, **values: Any) -> int:
+    """Write a manifest for the <ID>.npy files that DIR has already; nothing is copied or changed.
+
+    \b
+    Example:
+      prep adopt data/ --labels labels.json --split train=0.8,val=0.2
+    """  # noqa: D301  # as above
+    table = TableOptions(
+        id_column=values["id_column"], label_columns=values["label_columns"], allow_empty_labels=values["allow_empty_labels"]
+    )
+    manifest = adopt_arrays(folder, labels, AdoptOptions(table=table, splits=_splits(values["splits"], values["seed"])))
+    result = {"path": str(folder), "ids": len(manifest), "splits": manifest.split_counts(), "classes": list(manifest.classes)}
+    _result(result, f"{folder}: {counted(len(manifest), 'ID')}; {manifest.array}", as_json=as_json)
+    return DONE
+
+
+def _tell_failures(failures: Sequence[Failure], out: Path | None) -> None:
+    for failure in failures[:_SHOWN_FAILURES]:
+        click.echo(printable(f"failed: {failure.source}: {failure.stage}: {failure.error}"), err=True)
+    if len(failures) > _SHOWN_FAILURES:
+        where = "" if out is None else f"; all of them are in {out / 'failures.csv'}"
+        click.echo(f"failed: ... and {len(failures) - _SHOWN_FAILURES:,} more{where}", err=True)
+
+
+def _result(result: dict[str, Any], text: str, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(result, default=vars, ensure_ascii=True, indent=2))
+    else:
+        for line in text.splitlines():
+            click.echo(printable(line))

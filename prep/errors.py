@@ -1,0 +1,51 @@
+"""The errors of `prep`; catch `PrepError` for all of them.
+
+PrepError
+├── UsageError     options or paths that cannot work, whatever the data
+├── SourceError    raw data as a whole that cannot be used: nothing found, a table with problems, two files of one ID
+├── OutputError    the output folder cannot be written, or another build holds it
+├── WorkerError    a worker process died
+└── ItemError      one raw item that cannot be used; a build notes it and goes on
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+SHOWN_PROBLEMS = 100
+"""How many problems a message spells out."""
+
+
+class PrepError(Exception):
+    """Base of every error that `prep` raises on purpose."""
+
+
+class UsageError(PrepError):
+    """Options or paths that cannot work, whatever the data."""
+
+
+class SourceError(PrepError):
+    """Raw data that as a whole cannot be used.
+
+    Attributes:
+        problems: each problem on its own, when there are several.
+    """
+
+    def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
+        self.problems = tuple(problems)
+        lines = [message, *(f"  {problem}" for problem in self.problems[:SHOWN_PROBLEMS])]
+        if len(self.problems) > SHOWN_PROBLEMS:
+            lines.append(f"  ... and {len(self.problems) - SHOWN_PROBLEMS} more")
+        super().__init__("\n".join(lines))
+
+
+class OutputError(PrepError):
+    """The output folder cannot be written, or another build holds it."""
+
+
+class WorkerError(PrepError):
+    """A worker process died before it had finished its items."""
+
+
+class ItemError(PrepError):
+    """One raw item that cannot be used."""

@@ -1,0 +1,104 @@
+"""`inspect`: what a dataset holds, in numbers."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from manifests.csvfile import read_csv
+from manifests.manifest import Manifest, load_manifest
+from manifests.schema import FAILURES_NAME
+from prep.text import counted
+
+_SHOWN_CLASSES = 40
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspection:
+    """What a dataset holds.
+
+    Attributes:
+        path: the dataset's folder.
+        ids: number of rows.
+        splits: split -> rows.
+        classes: class -> split (or `all`) -> rows.
+        array: shape and dtype that all samples have in common, as text; None if nothing says.
+        bytes: of all shard files that are there.
+        missing: shards that are not.
+        failures: stage -> number of raw items that failed there.
+    """
+
+    path: str
+    ids: int
+    splits: Mapping[str, int]
+    classes: Mapping[str, Mapping[str, int]]
+    array: str | None
+    bytes: int
+    missing: int
+    failures: Mapping[str, int]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the numbers for JSON."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        lines = [
+            f"dataset   {self.path}",
+            f"IDs       {self.ids:,}",
+            f"array     {self.array or 'not recorded'}",
+            f"size      {self.bytes:,} bytes" + (f"; {counted(self.missing, 'shard')} missing" if self.missing else ""),
+            f"splits    {', '.join(f'{name} {count:,}' for name, count in self.splits.items()) or 'none'}",
+            f"failures  {', '.join(f'{stage} {count:,}' for stage, count in self.failures.items()) or 'none'}",
+        ]
+        return "\n".join([*lines, *self._class_lines()])
+
+    def _class_lines(self) -> list[str]:
+        if not self.classes:
+            return ["classes   none"]
+        columns = list(next(iter(self.classes.values())))
+        width = max(len("classes"), *map(len, list(self.classes)[:_SHOWN_CLASSES]))
+        widths = [max(len(column), 7) for column in columns]
+        lines = ["", f"{'classes':<{width}}  " + "  ".join(f"{column:>{w}}" for column, w in zip(columns, widths, strict=True))]
+        for name, counts in list(self.classes.items())[:_SHOWN_CLASSES]:
+            lines.append(f"{name:<{width}}  " + "  ".join(f"{counts[column]:>{w},}" for column, w in zip(columns, widths, strict=True)))
+        hidden = len(self.classes) - _SHOWN_CLASSES
+        return lines + ([f"... and {hidden:,} more classes"] if hidden > 0 else [])
+
+
+def inspect_dataset(path: str | Path) -> Inspection:
+    """Count what a dataset holds; files are looked at but not read.
+
+    Raises:
+        ManifestError: there is no sound manifest.
+        OSError: a file cannot be read.
+    """
+    manifest = load_manifest(path)
+    sizes = _shard_sizes(manifest)
+    failures = manifest.root / FAILURES_NAME
+    stages = Counter(read_csv(failures).frame["stage"]) if failures.is_file() else Counter[str]()
+    table = manifest.class_table()
+    return Inspection(
+        path=os.fspath(manifest.root),
+        ids=len(manifest),
+        splits=manifest.split_counts(),
+        classes={str(name): {str(split): int(count) for split, count in row.items()} for name, row in table.iterrows()},
+        array=None if manifest.array is None else str(manifest.array),
+        bytes=sum(size for size in sizes if size is not None),
+        missing=sizes.count(None),
+        failures=dict(sorted(stages.items())),
+    )
+
+
+def _shard_sizes(manifest: Manifest) -> list[int | None]:
+    """Return each shard file's size, None where there is no file; a pack counts once."""
+    sizes: list[int | None] = []
+    for path in dict.fromkeys(manifest.paths):
+        try:
+            sizes.append(os.stat(manifest.root / path).st_size)
+        except FileNotFoundError:
+            sizes.append(None)
+    return sizes

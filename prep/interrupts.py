@@ -1,0 +1,49 @@
+"""Ctrl-C and SIGTERM: ended cleanly, and held off while a dataset changes over."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived; like KeyboardInterrupt it is no `Exception`, so that nothing on the way takes it for its own."""
+
+
+@contextmanager
+def sigterm_raises() -> Iterator[None]:
+    """Let SIGTERM raise `Terminated`, so that what a command holds is cleaned up."""
+
+    def terminate(_signal: int, _frame: FrameType | None) -> None:
+        raise Terminated
+
+    previous = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+@contextmanager
+def held_off() -> Iterator[None]:
+    """Run the block to its end before Ctrl-C or SIGTERM take effect.
+
+    Signals reach Python in the main thread alone; in any other there is nothing to hold off.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    arrived: list[int] = []
+    previous = {number: signal.signal(number, lambda number, _frame: arrived.append(number)) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for held, handler in previous.items():
+            signal.signal(held, handler)
+        for number in arrived[:1]:
+            signal.raise_signal(number)

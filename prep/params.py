@@ -1,0 +1,57 @@
+"""Values on the command line that are more than a word: sizes, splits, scales."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import click
+
+from prep.errors import UsageError
+from prep.splits import parse_splits
+from prep.transforms.values import Scale
+
+
+class SizeParam(click.ParamType):  # type: ignore[type-arg]  # older releases of click are not generic
+    """`HxW` in pixels."""
+
+    name = "HxW"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """Read `32x48` as (32, 48): height first, as in a shape."""
+        if isinstance(value, tuple):
+            return value
+        height, _, width = str(value).lower().partition("x")
+        if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
+            self.fail(f"{value!r} is no size; expected HEIGHTxWIDTH in pixels, such as 32x32", param, ctx)
+        return int(height), int(width)
+
+
+class ScaleParam(click.ParamType):  # type: ignore[type-arg]  # older releases of click are not generic
+    """A factor or `unit`."""
+
+    name = "FACTOR|unit"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Scale:
+        """Read `unit`, `0.5` or `1/255`."""
+        if value == "unit" or isinstance(value, float):
+            return "unit" if value == "unit" else float(value)
+        try:
+            factor = float(Fraction(str(value)))
+        except (ValueError, ZeroDivisionError, OverflowError):
+            self.fail(f"{value!r} is no scale; expected a factor such as 1/255 or 0.5, or unit", param, ctx)
+        return factor
+
+
+class SplitsParam(click.ParamType):  # type: ignore[type-arg]  # older releases of click are not generic
+    """`NAME=SHARE,...`."""
+
+    name = "NAME=SHARE,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check `train=0.8,val=0.1,test=0.1`; the seed is added by the command."""
+        try:
+            parse_splits(str(value), seed=0)
+        except UsageError as error:
+            self.fail(str(error), param, ctx)
+        return str(value)

@@ -1,0 +1,87 @@
+"""The new manifest's rows and dataset.json, from what was written and what stays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from manifests.counts import split_order
+from manifests.manifest import Manifest, common_array
+from manifests.metadata import Metadata
+from manifests.names import default_path
+from prep.labels import label_specs
+from prep.prepare import Prepared
+from prep.records import Failure, Record
+from prep.report import Reporter
+from prep.shards import WrittenShard
+from prep.splits import SplitSpec, assign_splits
+
+
+def dataset_rows(prepared: Prepared, written: Mapping[str, WrittenShard], failures: Sequence[Failure], report: Reporter) -> pd.DataFrame:
+    """Return the manifest's rows, in any order.
+
+    Args:
+        prepared: what was planned.
+        written: ID -> what its new shard holds; that of the others is in the old rows.
+        failures: raw items without a row.
+        report: is told where splits change.
+    """
+    plan, old = prepared.plan, prepared.old
+    old_rows = {} if old is None else {row["id"]: row for row in old.frame.to_dict("records")}
+    done = [record for record in plan.to_build if record.id in written] + list(plan.keep)
+    rows = [_row(record, written.get(record.id), plan.fingerprints[record.id], old_rows.get(record.id, {})) for record in done]
+    if not prepared.prune:
+        rows += [{str(key): value for key, value in old_rows[id_].items()} for id_ in plan.gone_without(failures)]
+    frame = pd.DataFrame(rows, dtype=str).fillna("")
+    if not frame["label"].any():
+        frame = frame.drop(columns="label")
+    if prepared.splits is not None:
+        if any("split" in record.columns for record in done):
+            report.note("not kept: the table's column 'split', as --split assigns new ones")
+        assign_split_column(frame, prepared.splits, old, report)
+    return frame
+
+
+def dataset_metadata(prepared: Prepared, frame: pd.DataFrame) -> Metadata:
+    """Return what `dataset.json` says of the rows."""
+    splits: dict[str, Any] = {}
+    if prepared.splits is not None:
+        splits = prepared.splits.as_dict()
+    elif "split" in frame.columns:
+        splits = {"names": list(split_order(frame["split"].unique()))}
+    recipe, old = prepared.recipe, prepared.old
+    columns = [column for column in prepared.listing.label_columns if column in frame.columns]
+    return Metadata(
+        array=common_array(list(frame["shape"].unique()), list(frame["dtype"].unique())),
+        labels=label_specs(frame, columns, old.metadata.labels if old else {}),
+        recipe={"format": recipe.format, "options": prepared.shards.as_dict(), "recipe": recipe.as_dict(), "digest": recipe.digest},
+        splits=splits,
+    )
+
+
+def assign_split_column(frame: pd.DataFrame, spec: SplitSpec, old: Manifest | None, report: Reporter) -> None:
+    """Fill the column `split`; rows keep the one they had unless the shares or the seed are others now."""
+    kept: dict[str, str] = {}
+    if old is not None and "split" in old.frame.columns:
+        if SplitSpec.from_dict(old.metadata.splits) == spec:
+            kept = dict(zip(old.frame["id"], old.frame["split"], strict=True))
+        else:
+            report.note("splits: other shares or seed than before, so every ID is assigned anew")
+    strata = list(frame["label"]) if "label" in frame.columns else [""] * len(frame)
+    frame["split"] = assign_splits(list(frame["id"]), strata, spec, kept)
+
+
+def _row(record: Record, shard: WrittenShard | None, fingerprint: str, old: Mapping[Any, Any]) -> dict[str, str]:
+    """Return a record's row; what only the shard's bytes tell comes from the shard or, if it was kept, the old row."""
+    known = {name: old[name] for name in ("shape", "dtype", "sha256")} if shard is None else vars(shard)
+    return {
+        "id": record.id,
+        "label": record.label,
+        **record.columns,
+        "path": default_path(record.id),
+        **known,
+        "source": record.source,
+        "fingerprint": fingerprint,
+    }

@@ -1,0 +1,51 @@
+"""What a build did: every raw item that was found is counted exactly once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from prep.records import Failure
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildSummary:
+    """What became of the raw items: `found = added + rebuilt + kept + failed`.
+
+    Attributes:
+        out: the dataset's folder.
+        found: raw items.
+        added: that had no shard before.
+        rebuilt: whose shard was out of date.
+        kept: whose shard was as it should be.
+        failed: that could not be used.
+        gone: rows that stay though their raw item is no longer there.
+        removed: rows dropped for that, with `prune`.
+        failures: the failed items, sorted by source.
+    """
+
+    out: str
+    found: int
+    added: int
+    rebuilt: int
+    kept: int
+    failed: int
+    gone: int
+    removed: int
+    failures: Sequence[Failure]
+
+    def __post_init__(self) -> None:
+        counted = self.added + self.rebuilt + self.kept + self.failed
+        if self.found != counted:
+            raise AssertionError(f"found {self.found} raw items but counted {counted}: one was dropped or counted twice")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the summary for JSON."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        rest = [f"{self.gone:,} gone but kept"] if self.gone else []
+        rest += [f"{self.removed:,} removed"] if self.removed else []
+        parts = [f"{self.added:,} added", f"{self.rebuilt:,} rebuilt", f"{self.kept:,} kept", f"{self.failed:,} failed"]
+        return f"{self.out}: {self.found:,} raw items found = {' + '.join(parts)}" + (f"; {', '.join(rest)}" if rest else "")

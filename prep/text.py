@@ -1,0 +1,27 @@
+"""Text that comes from raw data, made fit for a terminal and a CSV file."""
+
+from __future__ import annotations
+
+import unicodedata
+
+
+def printable(text: str) -> str:
+    """Return text in one line with control characters and undecodable bytes as escapes.
+
+    A file's name can hold line breaks, terminal commands and bytes that are no UTF-8.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    escaped = "".join(repr(c)[1:-1] if unicodedata.category(c) in {"Cc", "Cs"} else c for c in text)
+    return escaped.encode("utf-8", "backslashreplace").decode()
+
+
+def shown(names: list[str], limit: int = 5) -> str:
+    """Return the first names of a list in quotes, and how many more there are."""
+    text = ", ".join(repr(name) for name in names[:limit])
+    return f"{text} and {len(names) - limit:,} more" if len(names) > limit else text
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """Return a count with its noun: `1 file`, `1,797 files`, `2 classes`."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
