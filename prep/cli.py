@@ -101,20 +101,29 @@ def _source_options(command: Command) -> Command:
                 help="Column of the table with the label; repeat it for several, the primary one first.",
             ),
             click.option("--allow-empty-labels", is_flag=True, help="Take samples that have no label."),
-            click.option("--size", type=SizeParam(), help="Resize images to HEIGHTxWIDTH pixels."),
+            click.option("--size", type=SizeParam(), metavar="HxW", help="Resize images to HEIGHTxWIDTH pixels."),
             click.option(
                 "--color",
                 type=click.Choice(["auto", "rgb", "gray"]),
                 help="Channels of images; auto is 1 when every image is grey, else 3.",
             ),
-            click.option("--dtype", help="NumPy dtype of the shards, such as uint8 or float32; by default that of the raw data."),
+            click.option(
+                "--dtype", metavar="NAME", help="NumPy dtype of the shards, such as uint8 or float32; by default that of the raw data."
+            ),
             click.option(
                 "--scale",
                 type=ScaleParam(),
+                metavar="FACTOR|unit",
                 help="Multiply values, for example by 1/255; unit divides integers by their dtype's greatest value.",
             ),
             click.option("--npz-key", help="Which array of .npz files to take."),
-            click.option("--split", "splits", type=SplitsParam(), help="Shares of the splits, for example train=0.8,val=0.1,test=0.1."),
+            click.option(
+                "--split",
+                "splits",
+                type=SplitsParam(),
+                metavar="NAME=SHARE,...",
+                help="Shares of the splits, for example train=0.8,val=0.1,test=0.1.",
+            ),
             click.option("--seed", type=int, help="Seed of the splits; 0 by default."),
             click.option("--prune", is_flag=True, help="Drop samples whose raw file is gone; else they stay."),
             click.option("--checksum", is_flag=True, help="Tell changed raw files by content, not by size and time."),
@@ -261,7 +270,9 @@ def inspect(out: Path, *, as_json: bool) -> int:
 @click.option("--id-column", help="Column of the table that names the samples.")
 @click.option("--label", "label_columns", multiple=True, help="Column of the table with the label; repeat it for several.")
 @click.option("--allow-empty-labels", is_flag=True, help="Take arrays that have no label.")
-@click.option("--split", "splits", type=SplitsParam(), help="Shares of the splits, for example train=0.8,val=0.2.")
+@click.option(
+    "--split", "splits", type=SplitsParam(), metavar="NAME=SHARE,...", help="Shares of the splits, for example train=0.8,val=0.2."
+)
 @click.option("--seed", type=int, help="Seed of the splits; 0 by default.")
 @_json_option
 def adopt(folder: Path, labels: Path, *, as_json: bool, **values: Any) -> int:

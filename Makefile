@@ -1,0 +1,44 @@
+# Two commands do everything a fresh machine needs: `make demo` and `make test`.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# TensorFlow's own notes on the processor are no news here.
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: demo test check unit bench docs format clean
+
+demo: $(VENV)/.installed-demo ## digits as PNG files -> shards -> model.fit
+	$(BIN)/python examples/digits.py --folder build/demo
+
+test: check unit ## all checks and tests; what CI runs
+
+check: $(VENV)/.installed-test ## format, lint, types, import arrows, spelling, generated docs
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+	$(BIN)/python docs/generate.py --check
+
+unit: $(VENV)/.installed-test ## the tests, with branch coverage
+	$(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered
+	$(BIN)/coverage report --include='manifests/*' --fail-under=95
+
+bench: $(VENV)/.installed-bench ## ratios of speed, printed as a table
+	$(BIN)/python -m pytest tests/benchmarks --benchmark-enable --benchmark-disable-gc -p no:randomly -s -q
+
+docs: $(VENV)/.installed-test ## rewrite the generated parts of docs/
+	$(BIN)/python docs/generate.py
+
+format: $(VENV)/.installed-test ## let ruff format and mend what it can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean: ## remove the environment and everything that was made
+	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .benchmarks .coverage*
+
+$(VENV)/.installed-%: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	touch $@
