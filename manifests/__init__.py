@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from manifests.errors import ArrayFileError, InvalidManifestError, ManifestError, NoManifestError, Problem, UnknownNameError
-from manifests.manifest import Manifest, load_manifest, write_manifest
+from manifests.manifest import Manifest
 from manifests.metadata import ArraySpec, LabelSpec, Metadata
+from manifests.store import load_manifest, write_manifest
 from manifests.verify import Finding, verify
 
 __all__ = [

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 from manifests.schema import split_label
 
-_INTEGER = re.compile(r"0|-?[1-9][0-9]*")
+# Python refuses to read an integer of more than 4300 digits.
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,999}")
 
 
 def classes_of(labels: Iterable[str]) -> tuple[str, ...]:

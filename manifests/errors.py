@@ -46,10 +46,12 @@ class InvalidManifestError(ManifestError):
     """A manifest that breaks the contract.
 
     Attributes:
+        what: the file that has the problems.
         problems: every problem found, in the order of the rows.
     """
 
     def __init__(self, what: str, problems: Sequence[Problem]) -> None:
+        self.what = what
         self.problems = tuple(problems)
         count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
         lines = [f"{what}: {count}"]
@@ -57,6 +59,10 @@ class InvalidManifestError(ManifestError):
         if len(self.problems) > SHOWN_PROBLEMS:
             lines.append(f"  ... and {len(self.problems) - SHOWN_PROBLEMS} more (error.problems has all of them)")
         super().__init__("\n".join(lines))
+
+    def __reduce__(self) -> tuple[type[InvalidManifestError], tuple[str, tuple[Problem, ...]]]:
+        """Pickle by the arguments, so that the error survives its way out of a worker process."""
+        return type(self), (self.what, self.problems)
 
 
 class NoManifestError(ManifestError):

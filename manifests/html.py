@@ -37,7 +37,7 @@ def _table(table: pd.DataFrame, rows: int, split_counts: Mapping[str, int]) -> s
     ]
     if len(table) > SHOWN_CLASSES:
         body.append(f'<tr><td colspan="{len(columns) + 1}">... and {len(table) - SHOWN_CLASSES:,} more classes</td></tr>')
-    known = {**split_counts, "all": rows, "(no split)": rows - sum(split_counts.values())}
+    known = {"all": rows, "(no split)": rows - sum(split_counts.values()), **split_counts}
     totals = "".join(f"<td><b>{known[name]:,}</b></td>" for name in columns)
     corner = "" if table.index.name is None else escape(str(table.index.name))
     return f"<table><thead><tr><th>{corner}</th>{header}</tr></thead><tbody>{''.join(body)}<tr><th>IDs</th>{totals}</tr></tbody></table>"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -12,14 +12,12 @@ import pandas as pd
 
 from manifests.classes import classes_of
 from manifests.counts import class_split_table, label_counts, split_order
-from manifests.csvfile import read_csv, write_csv
-from manifests.errors import ArrayFileError, InvalidManifestError, NoManifestError, UnknownNameError
+from manifests.errors import ArrayFileError, UnknownNameError
 from manifests.html import manifest_html
-from manifests.metadata import ArraySpec, Metadata, read_metadata
+from manifests.metadata import ArraySpec, Metadata, common_array
 from manifests.names import SHARD_FOLDER, default_path, resolve_inside
 from manifests.npyfile import AnyArray, read_array, read_row
-from manifests.schema import COLUMN_NAMES, MANIFEST_NAME, METADATA_NAME, format_shape, parse_shape
-from manifests.validation import validate
+from manifests.schema import format_shape, parse_shape
 
 Mask = Sequence[bool] | np.ndarray[Any, np.dtype[np.bool_]] | pd.Series
 
@@ -36,7 +34,15 @@ class Manifest:
         metadata: the content of `dataset.json`, empty when there is none.
     """
 
-    def __init__(self, frame: pd.DataFrame, root: Path, metadata: Metadata, classes: Mapping[str, tuple[str, ...]] | None = None) -> None:
+    def __init__(
+        self,
+        frame: pd.DataFrame,
+        root: Path,
+        metadata: Metadata,
+        classes: Mapping[str, tuple[str, ...]] | None = None,
+        *,
+        whole: Manifest | None = None,
+    ) -> None:
         """Take rows that `manifests.validation.validate` finds sound.
 
         Args:
@@ -44,10 +50,12 @@ class Manifest:
             root: the folder that paths are relative to.
             metadata: of the dataset.
             classes: label column -> class order to keep; what is missing is worked out from the rows.
+            whole: the manifest that these rows were filtered from, which then decides every class order.
         """
         self.frame = frame.reset_index(drop=True)
         self.root = root
         self.metadata = metadata
+        self._whole = whole
         self._classes = dict(classes or {})
         for column, spec in metadata.labels.items():
             self._classes.setdefault(column, spec.classes)
@@ -104,6 +112,8 @@ class Manifest:
         Raises:
             UnknownNameError: there is no such column.
         """
+        if self._whole is not None:
+            return self._whole.classes_of_column(column)
         if column not in self._classes:
             self._classes[column] = classes_of(self._column(column))
         return self._classes[column]
@@ -136,17 +146,21 @@ class Manifest:
 
         Raises:
             UnknownNameError: there is no such column.
+            TypeError: a value to keep is no string: `label="3"`, not `label=3`.
             ValueError: the mask does not fit the rows.
         """
         keep = np.ones(len(self), dtype=bool)
         if condition is not None:
             keep &= self._as_mask(condition(self.frame) if callable(condition) else condition)
         for name, wanted in columns.items():
-            values = [wanted] if isinstance(wanted, str) else list(wanted)
-            keep &= self._column(name).isin(values).to_numpy(dtype=bool)
-        # The classes of the whole manifest are fixed before rows go.
-        classes = {name: self.classes_of_column(name) for name in {"label", *self._classes} if name in self.frame.columns}
-        return Manifest(self.frame[keep], self.root, self.metadata, classes)
+            keep &= self._column(name).isin(_strings(name, wanted)).to_numpy(dtype=bool)
+        return Manifest(self.frame[keep], self.root, self.metadata, whole=self if self._whole is None else self._whole)
+
+    def __contains__(self, id_: object) -> bool:
+        """Return whether there is such an ID."""
+        return id_ in self._positions
+
+    __iter__ = None  # without it Python would try positions as masks; say `manifest.ids`
 
     def __getitem__(self, mask: Mask) -> Manifest:
         """Return the rows of a boolean mask: `manifest[manifest.frame["label"] == "cat"]`.
@@ -205,7 +219,10 @@ class Manifest:
         """
         path = self.path_of(id_)
         row = self.frame.iloc[self._position(id_)]
-        array = read_row(path, int(row["row"])) if row.get("row") else read_array(path)
+        try:
+            array = read_row(path, int(row["row"])) if row.get("row") else read_array(path)
+        except ArrayFileError as error:
+            raise ArrayFileError(f"shard of ID {id_!r}: {error}") from error
         shape, dtype = row.get("shape"), row.get("dtype")
         if (shape and array.shape != parse_shape(shape)) or (dtype and array.dtype.name != dtype):
             raise ArrayFileError(
@@ -232,65 +249,16 @@ class Manifest:
     def _as_mask(self, mask: Mask) -> np.ndarray[Any, np.dtype[np.bool_]]:
         if isinstance(mask, pd.Series) and not mask.index.equals(self.frame.index):
             raise ValueError("the mask's index is not this manifest's; build it from this manifest's own frame")
-        array = np.asarray(mask)
+        # pandas' nullable booleans come from comparing its nullable integers; it refuses them here if any is missing.
+        array = mask.to_numpy(dtype=np.bool_) if isinstance(mask, pd.Series) and mask.dtype == "boolean" else np.asarray(mask)
         if array.dtype != np.bool_ or array.shape != (len(self),):
             raise ValueError(f"expected a boolean mask of shape ({len(self)},), got {array.dtype} of shape {array.shape}")
         return array
 
 
-def load_manifest(path: str | Path) -> Manifest:
-    """Load a dataset's manifest.
-
-    Args:
-        path: the dataset's folder, or the CSV file itself. `dataset.json` beside it is read too if it is there.
-
-    Raises:
-        NoManifestError: there is no such file or folder, or no manifest in it.
-        InvalidManifestError: the manifest or dataset.json breaks the contract; every problem is listed.
-        OSError: a file cannot be read.
-    """
-    path = Path(path)
-    file = path / MANIFEST_NAME if path.is_dir() else path
-    if not file.is_file():
-        raise NoManifestError(f"{file}: no manifest there; expected a dataset folder with {MANIFEST_NAME}, or a CSV file")
-    root = file.parent
-    metadata_file = root / METADATA_NAME
-    metadata = read_metadata(metadata_file) if metadata_file.is_file() else Metadata()
-    table = read_csv(file)
-    problems = validate(table.frame, table.lines, metadata)
-    if problems:
-        raise InvalidManifestError(str(file), problems)
-    return Manifest(table.frame, root, metadata)
-
-
-def write_manifest(frame: pd.DataFrame, path: str | Path) -> None:
-    """Write rows as a manifest, replacing `path` at once: sorted by ID, the contract's columns first.
-
-    Args:
-        frame: string columns with at least `id`; missing values count as empty.
-        path: of the CSV file.
-
-    Raises:
-        InvalidManifestError: the rows break the contract; row numbers are those of the file that was not written.
-        OSError: the file cannot be written; `path` is then as it was.
-    """
-    known = [name for name in COLUMN_NAMES if name in frame.columns]
-    others = [name for name in frame.columns if name not in COLUMN_NAMES]
-    ordered = frame[known + others].fillna("").astype(str)
-    if "id" in ordered.columns:
-        # By code point: the order must not depend on the language settings.
-        ordered = ordered.iloc[sorted(range(len(ordered)), key=list(ordered["id"]).__getitem__)].reset_index(drop=True)
-    problems = validate(ordered, np.arange(2, len(ordered) + 2, dtype=np.int64), Metadata())
-    if problems:
-        raise InvalidManifestError(str(path), problems)
-    write_csv(ordered, Path(path))
-
-
-def common_array(shapes: Sequence[str], dtypes: Sequence[str]) -> ArraySpec:
-    """Return what arrays of these shapes (as the manifest writes them) and dtypes have in common."""
-    parsed = [parse_shape(shape) for shape in shapes]
-    dtype = dtypes[0] if len(set(dtypes)) == 1 else None
-    if len({len(shape) for shape in parsed}) != 1:
-        return ArraySpec(shape=None, dtype=dtype)
-    axes = (set(axis) for axis in zip(*parsed, strict=True))
-    return ArraySpec(shape=tuple(axis.pop() if len(axis) == 1 else None for axis in axes), dtype=dtype)
+def _strings(column: str, wanted: object) -> list[str]:
+    """Return the values to keep; a number would silently match nothing."""
+    values = list(wanted) if isinstance(wanted, Iterable) and not isinstance(wanted, str) else [wanted]
+    if not all(isinstance(value, str) for value in values):
+        raise TypeError(f"the values of column {column!r} are strings, as in the file; got {wanted!r}")
+    return list(map(str, values))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 from manifests.atomic import replacing
 from manifests.errors import InvalidManifestError, Problem
 from manifests.npyfile import NUMERIC_KINDS
-from manifests.schema import SCHEMA_VERSION
+from manifests.schema import SCHEMA_VERSION, parse_shape
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +37,16 @@ class ArraySpec:
     def __str__(self) -> str:
         shape = "any shape" if self.shape is None else "(" + ", ".join("?" if a is None else str(a) for a in self.shape) + ")"
         return f"{shape} {self.dtype or 'of several dtypes'}"
+
+
+def common_array(shapes: Sequence[str], dtypes: Sequence[str]) -> ArraySpec:
+    """Return what arrays of these shapes (as the manifest writes them) and dtypes have in common."""
+    parsed = [parse_shape(shape) for shape in shapes]
+    dtype = dtypes[0] if len(set(dtypes)) == 1 else None
+    if len({len(shape) for shape in parsed}) != 1:
+        return ArraySpec(shape=None, dtype=dtype)
+    axes = (set(axis) for axis in zip(*parsed, strict=True))
+    return ArraySpec(shape=tuple(axis.pop() if len(axis) == 1 else None for axis in axes), dtype=dtype)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +99,7 @@ def read_metadata(path: Path) -> Metadata:
 
 
 def write_metadata(metadata: Metadata, path: Path) -> None:
-    """Write a `dataset.json`, replacing `path` at once; equal metadata give equal bytes.
+    """Write a `dataset.json`, replacing `path` at once; equal metadata in equal order give equal bytes.
 
     Raises:
         OSError: the file cannot be written; `path` is then as it was.
@@ -174,12 +184,10 @@ def _is_length(axis: object) -> bool:
     return isinstance(axis, int) and not isinstance(axis, bool) and axis >= 0
 
 
+# A closed list: `np.dtype` of a stranger's text parses it, and warns or fails in many ways.
+_DTYPE_NAMES = frozenset(dtype.name for dtype in map(np.dtype, np.typecodes["All"]) if dtype.kind in NUMERIC_KINDS)
+
+
 def is_dtype_name(name: object) -> bool:
     """Return whether this is the name of a dtype that shards may have, such as `float32`."""
-    if not isinstance(name, str):
-        return False
-    try:
-        dtype = np.dtype(name)
-    except TypeError:
-        return False
-    return dtype.kind in NUMERIC_KINDS and dtype.name == name
+    return isinstance(name, str) and name in _DTYPE_NAMES

@@ -77,13 +77,20 @@ def file_and_folder_clashes(paths: Sequence[str]) -> Iterator[tuple[int, int]]:
 
     `shards/a.npy` and `shards/a.npy/b.npy` cannot both exist.
     """
-    files: dict[str, int] | None = None
+    folders: set[str] = set()
+    for folder in {path.rpartition("/")[0] for path in paths}:
+        rest = folder
+        while rest:
+            folders.add(collision_key(rest))
+            rest = rest.rpartition("/")[0]
+    # Folders are few, so only files that are one of them are kept to look up.
+    files: dict[str, int] = {}
     for position, path in enumerate(paths):
+        key = collision_key(path)
+        if key in folders:
+            files.setdefault(key, position)
+    for position, path in enumerate(paths if files else ()):
         folder = path.rpartition("/")[0]
-        if ".npy" not in folder.lower():
-            continue
-        if files is None:
-            files = {collision_key(other): index for index, other in enumerate(paths)}
         while folder:
             other = files.get(collision_key(folder))
             if other is not None:

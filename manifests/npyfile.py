@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 import os
+import stat
+import sys
 from dataclasses import dataclass
 from io import BufferedReader, BytesIO
 from pathlib import Path
@@ -24,6 +26,18 @@ AnyArray = npt.NDArray[np.generic]
 
 NUMERIC_KINDS = "biufc"
 """dtype kinds a shard may have: bool, signed and unsigned integer, float, complex."""
+
+_MAX_AXES = 64
+"""NumPy's own limit."""
+
+_LONGEST_REASON = 200
+
+_HEADER_READERS = {
+    (1, 0): npy_format.read_array_header_1_0,
+    (2, 0): npy_format.read_array_header_2_0,
+    # Version 3 differs only in that field names may be UTF-8; such dtypes are refused.
+    (3, 0): npy_format.read_array_header_2_0,
+}
 
 
 @dataclass(frozen=True)
@@ -60,21 +74,22 @@ def read_header(file: NpyStream, name: str) -> NpyHeader:
     """
     try:
         version = npy_format.read_magic(file)
-        if version == (1, 0):
-            shape, fortran_order, dtype = npy_format.read_array_header_1_0(file)
-        elif version in {(2, 0), (3, 0)}:
-            # Version 3 differs only in that field names may be UTF-8; such dtypes are refused below.
-            shape, fortran_order, dtype = npy_format.read_array_header_2_0(file)
-        else:
-            raise ArrayFileError(f"{name}: .npy version {version} is not known; expected 1.0, 2.0 or 3.0")
-    except (ValueError, TypeError, SyntaxError, UnicodeDecodeError) as error:
-        raise ArrayFileError(f"{name}: not a .npy file: {error}") from error
+        parse = _HEADER_READERS.get(version)
+        parsed = parse(file) if parse else None
+    except Exception as error:
+        # NumPy reads the header as Python, and a stranger's text makes that fail in more ways than anyone lists.
+        # The first line of its message says what is wrong; the next ones advise to trust the file.
+        reason = str(error).partition("\n")[0][:_LONGEST_REASON] or type(error).__name__
+        raise ArrayFileError(f"{name}: not a .npy file: {reason}") from error
+    if parsed is None:
+        raise ArrayFileError(f"{name}: .npy version {version} is not known; expected 1.0, 2.0 or 3.0")
+    shape, fortran_order, dtype = parsed
     if dtype.hasobject:
         raise ArrayFileError(f"{name}: holds Python objects (dtype {dtype}), which only unpickling could read; expected numbers")
     if dtype.kind not in NUMERIC_KINDS:
         raise ArrayFileError(f"{name}: dtype {dtype} is not numeric")
-    if any(axis < 0 for axis in shape):
-        raise ArrayFileError(f"{name}: shape {shape} has a negative axis")
+    if not _is_possible(shape, dtype):
+        raise ArrayFileError(f"{name}: the shape in its header is one that no array can have")
     return NpyHeader(tuple(shape), dtype, fortran_order, file.tell())
 
 
@@ -109,11 +124,27 @@ def read_row(path: Path, row: int) -> AnyArray:
     with _opened(path) as file:
         header = read_header(file, str(path))
         _check_size(file, header, str(path))
-        if not header.shape or not 0 <= row < header.shape[0] or header.fortran_order:
-            raise ArrayFileError(f"{path}: has no row {row}; its shape is {header.shape}")
+        check_row(header, row, str(path))
         count = math.prod(header.shape[1:])
         file.seek(header.offset + row * count * header.dtype.itemsize)
         return _read_elements(file, header.dtype, count, str(path)).reshape(header.shape[1:])
+
+
+def check_row(header: NpyHeader, row: int, name: str) -> None:
+    """Refuse a header that is not of a pack with this row.
+
+    Args:
+        header: of the pack.
+        row: position on the first axis.
+        name: how the error message calls the file.
+
+    Raises:
+        ArrayFileError: there is no such row, or rows do not lie in one piece.
+    """
+    if not header.shape or not 0 <= row < header.shape[0]:
+        raise ArrayFileError(f"{name}: has no row {row}; its shape is {header.shape}")
+    if header.fortran_order:
+        raise ArrayFileError(f"{name}: is in Fortran order, in which rows do not lie in one piece; expected C order for a pack")
 
 
 def read_stream(file: NpyStream, name: str) -> AnyArray:
@@ -126,13 +157,27 @@ def read_stream(file: NpyStream, name: str) -> AnyArray:
     return flat.reshape(header.shape)
 
 
+def _is_possible(shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> bool:
+    """Whether NumPy can hold such an array, were there memory for it; an axis of length 0 excuses no other axis."""
+    return (
+        len(shape) <= _MAX_AXES
+        and all(type(axis) is int and axis >= 0 for axis in shape)
+        and math.prod(max(axis, 1) for axis in shape) * dtype.itemsize <= sys.maxsize
+    )
+
+
 def _opened(path: Path) -> NpyStream:
     try:
-        return open(path, "rb")
+        # O_NONBLOCK: opening a named pipe would wait for somebody to write to it. Regular files do not heed it.
+        file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0)))  # noqa: SIM115  # closed by callers
     except FileNotFoundError as error:
         raise ArrayFileError(f"{path}: no such file") from error
     except OSError as error:
         raise ArrayFileError(f"{path}: cannot be opened: {error.strerror}") from error
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise ArrayFileError(f"{path}: is no regular file")
+    return file
 
 
 def _check_size(file: NpyStream, header: NpyHeader, name: str) -> None:

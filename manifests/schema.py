@@ -74,5 +74,5 @@ def parse_shape(text: str) -> tuple[int, ...]:
 
 
 def split_label(label: str) -> tuple[str, ...]:
-    """Return the classes that a label names: `a;b` is `("a", "b")`, the empty label none."""
-    return tuple(label.split(LABEL_SEPARATOR)) if label else ()
+    """Return the distinct classes that a label names: `a;b` is `("a", "b")`, so is `a;b;a;`, and the empty label names none."""
+    return tuple(dict.fromkeys(name for name in label.split(LABEL_SEPARATOR) if name))

@@ -44,6 +44,20 @@ def validate(frame: pd.DataFrame, lines: _Lines, metadata: Metadata) -> list[Pro
     return sorted(problems, key=lambda problem: problem.row or 0)
 
 
+def encoding_problems(frame: pd.DataFrame, lines: _Lines) -> Iterator[Problem]:
+    """Yield a problem for each value that UTF-8 cannot write, such as a file name of another encoding.
+
+    IDs and paths are left to `validate`. A manifest that was read has none.
+
+    Args:
+        frame: string columns of dtype object.
+        lines: as for `validate`.
+    """
+    for column in frame.columns:
+        if column not in {"id", "path"}:
+            yield from _value_problems(frame[column], lines, column, _check_encoding, kind="encoding")
+
+
 def _name_problems(ids: list[str], lines: _Lines) -> Iterator[Problem]:
     for position, id_ in enumerate(ids):
         text = name_problem(id_)
@@ -67,7 +81,7 @@ def _file_problems(frame: pd.DataFrame, ids: list[str], lines: _Lines) -> Iterat
         text = name_problem(file)
         if text and (path or not name_problem(ids[position])):
             yield _at(lines, position, "path" if path else "id", "unsafe-path", f"path {file!r} of ID {ids[position]!r} {text}")
-    if any(named) or any(rows):
+    if any(named):
         keys = [f"{file}\0{row}" for file, row in zip(files, rows, strict=True)]
         for position, earlier in collisions(keys):
             if ids[position] != ids[earlier]:
@@ -78,12 +92,14 @@ def _file_problems(frame: pd.DataFrame, ids: list[str], lines: _Lines) -> Iterat
         yield _at(lines, position, "path", "path-under-file", text)
 
 
-def _value_problems(values: pd.Series[str], lines: _Lines, column: str, check: Callable[[str], str | None]) -> Iterator[Problem]:
+def _value_problems(
+    values: pd.Series[str], lines: _Lines, column: str, check: Callable[[str], str | None], *, kind: str = ""
+) -> Iterator[Problem]:
     """Check the distinct values once, then name the rows of the bad ones."""
     bad = {value: text for value in values.unique() if value and (text := check(value))}
     if bad:
         for position in np.flatnonzero(values.isin(list(bad))):
-            yield _at(lines, int(position), column, f"bad-{column}", bad[values.iloc[position]])
+            yield _at(lines, int(position), column, kind or f"bad-{column}", bad[values.iloc[position]])
 
 
 def _label_problems(labels: pd.Series[str], lines: _Lines, column: str, classes: tuple[str, ...]) -> Iterator[Problem]:
@@ -95,6 +111,14 @@ def _label_problems(labels: pd.Series[str], lines: _Lines, column: str, classes:
         return f"label {label!r} is not among the {len(classes)} classes of dataset.json: {shown}" if unknown else None
 
     yield from _value_problems(labels, lines, column, check)
+
+
+def _check_encoding(text: str) -> str | None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return f"{text!r} cannot be encoded as UTF-8"
+    return None
 
 
 def _check_shape(text: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 from collections.abc import Callable, Iterator
@@ -13,8 +14,10 @@ from manifests.errors import ArrayFileError
 from manifests.manifest import Manifest
 from manifests.metadata import ArraySpec
 from manifests.names import SHARD_FOLDER
-from manifests.npyfile import NpyHeader, read_file_header
+from manifests.npyfile import NpyHeader, check_row, read_file_header
 from manifests.schema import STATE_FOLDER, format_shape, parse_shape
+
+_CHUNK_ROWS = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,14 +60,21 @@ def verify(manifest: Manifest, *, deep: bool = True, threads: int = 2, advance: 
     columns = {name: list(manifest.frame[name]) for name in ("row", "shape", "dtype", "sha256") if name in manifest.frame.columns}
     paths = list(manifest.paths)
 
+    ids = manifest.ids
+    # The rows of a pack share a file, which is read once.
+    pack_sha256 = functools.cache(file_sha256)
+
     def check(position: int) -> list[Finding]:
         row = {name: values[position] for name, values in columns.items()}
-        return list(_check_row(manifest, manifest.frame["id"].iloc[position], paths[position], row, deep=deep))
+        sha256_of = None if not deep else pack_sha256 if row.get("row") else file_sha256
+        return list(_check_row(manifest, ids[position], paths[position], row, sha256_of))
 
     with ThreadPoolExecutor(threads) as executor:
-        for found in executor.map(check, range(len(paths))):
-            findings += found
-            advance(1)
+        # In chunks, so that neither memory nor the wait after Ctrl-C grows with the dataset.
+        for start in range(0, len(paths), _CHUNK_ROWS):
+            for found in executor.map(check, range(start, min(start + _CHUNK_ROWS, len(paths)))):
+                findings += found
+                advance(1)
     findings += _extra_files(manifest.root, set(paths))
     return findings
 
@@ -79,7 +89,9 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _check_row(manifest: Manifest, id_: str, relative: str, row: dict[str, str], *, deep: bool) -> Iterator[Finding]:
+def _check_row(
+    manifest: Manifest, id_: str, relative: str, row: dict[str, str], sha256_of: Callable[[Path], str] | None
+) -> Iterator[Finding]:
     def finding(kind: str, message: str) -> Finding:
         return Finding(kind=kind, path=relative, id=id_, message=message)
 
@@ -93,15 +105,16 @@ def _check_row(manifest: Manifest, id_: str, relative: str, row: dict[str, str],
         return
     try:
         header = read_file_header(path)
-    except ArrayFileError as error:
+        if row.get("row"):
+            check_row(header, int(row["row"]), str(path))
+        sha256 = sha256_of(path) if sha256_of and row.get("sha256") else ""
+    except (ArrayFileError, OSError) as error:
         yield finding("damaged", str(error))
         return
     shape = header.shape[1:] if row.get("row") else header.shape
     yield from _check_header(finding, header, shape, row, manifest.metadata.array)
-    if deep and row.get("sha256"):
-        found = file_sha256(path)
-        if found != row["sha256"]:
-            yield finding("sha256", f"expected {row['sha256']}, found {found}; the bytes have changed since the build")
+    if sha256 and sha256 != row["sha256"]:
+        yield finding("sha256", f"expected {row['sha256']}, found {sha256}; the bytes have changed since the build")
 
 
 def _check_header(
@@ -123,11 +136,25 @@ def _fits(shape: tuple[int, ...], expected: tuple[int | None, ...]) -> bool:
 
 
 def _extra_files(root: Path, known: set[str]) -> Iterator[Finding]:
-    """Yield files below `shards/` and arrays anywhere else in the dataset that no row names, by path."""
-    for folder, names, files in os.walk(root):
+    """Yield files below `shards/` and arrays anywhere else in the dataset that no row names, by path.
+
+    A file that a row reaches through a symbolic link is named by it too.
+    """
+    extra = list(_unnamed_files(root, known))
+    real = {os.path.realpath(root / path) for path in known} if extra else set()
+    for path in extra:
+        if os.path.realpath(root / path) not in real:
+            yield Finding(kind="extra", path=path, id=None, message="no row of the manifest names it")
+
+
+def _unnamed_files(root: Path, known: set[str]) -> Iterator[str]:
+    def fail(error: OSError) -> None:
+        raise error
+
+    for folder, names, files in os.walk(root, onerror=fail):
         names[:] = sorted(name for name in names if not (folder == str(root) and name == STATE_FOLDER))
         relative = Path(folder).relative_to(root)
         for name in sorted(files):
             path = (relative / name).as_posix()
             if path not in known and (relative.parts[:1] == (SHARD_FOLDER,) or name.endswith(".npy")):
-                yield Finding(kind="extra", path=path, id=None, message="no row of the manifest names it")
+                yield path

@@ -9,11 +9,12 @@ from pathlib import Path
 import pandas as pd
 
 from manifests.errors import ArrayFileError, ManifestError
-from manifests.manifest import Manifest, common_array, load_manifest, write_manifest
-from manifests.metadata import Metadata, write_metadata
+from manifests.manifest import Manifest
+from manifests.metadata import Metadata, common_array, write_metadata
 from manifests.names import name_problem, resolve_inside
 from manifests.npyfile import read_file_header
 from manifests.schema import MANIFEST_NAME, METADATA_NAME, format_shape
+from manifests.store import load_manifest, write_manifest
 from manifests.verify import file_sha256
 from prep.errors import OutputError, SourceError, UsageError
 from prep.executors import default_workers

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import click
 
 from manifests.errors import ManifestError
-from manifests.manifest import load_manifest
+from manifests.store import load_manifest
 from manifests.verify import verify as verify_dataset
 from prep.adopt import AdoptOptions
 from prep.adopt import adopt as adopt_arrays

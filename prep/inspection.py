@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from manifests.csvfile import read_csv
-from manifests.manifest import Manifest, load_manifest
+from manifests.manifest import Manifest
 from manifests.schema import FAILURES_NAME
+from manifests.store import load_manifest
 from prep.text import counted
 
 _SHOWN_CLASSES = 40

@@ -14,10 +14,11 @@ import pandas as pd
 
 from manifests.csvfile import write_csv
 from manifests.errors import ManifestError
-from manifests.manifest import Manifest, load_manifest, write_manifest
+from manifests.manifest import Manifest
 from manifests.metadata import Metadata, write_metadata
 from manifests.names import SHARD_FOLDER, default_path
 from manifests.schema import FAILURES_NAME, MANIFEST_NAME, METADATA_NAME, STATE_FOLDER
+from manifests.store import load_manifest, write_manifest
 from prep.errors import OutputError, UsageError
 from prep.interrupts import held_off
 from prep.lock import locked
@@ -60,7 +61,10 @@ def load_existing(out: Path) -> Manifest | None:
         manifest = load_manifest(out)
     except (ManifestError, OSError) as error:
         raise OutputError(f"{out}: the dataset that is there cannot be read; mend it or choose another folder: {error}") from error
-    if "fingerprint" not in manifest.frame.columns or "digest" not in manifest.metadata.recipe:
+    recipe = manifest.metadata.recipe
+    if not isinstance(recipe.get("recipe", {}), dict):
+        raise OutputError(f"{out / METADATA_NAME}: recipe.recipe must be an object; mend it or choose another folder")
+    if "fingerprint" not in manifest.frame.columns or "digest" not in recipe:
         raise UsageError(f"{out}: holds a dataset that no build made (an adopted one?); choose another folder")
     return manifest
 
@@ -142,9 +146,12 @@ def staged(out: Path) -> Iterator[Stage]:
 
 
 def _leave_nothing_of_a_first_build(out: Path, made: Sequence[Path]) -> None:
-    """Remove the folders that were made for a dataset, if none came of it."""
+    """Remove what was made for a dataset, if none came of it; before, there was nothing there (see `check_output`)."""
     if not (out / MANIFEST_NAME).exists():
-        shutil.rmtree(out / STATE_FOLDER, ignore_errors=True)
+        for folder in (SHARD_FOLDER, STATE_FOLDER):
+            shutil.rmtree(out / folder, ignore_errors=True)
+        for name in (METADATA_NAME, FAILURES_NAME):
+            (out / name).unlink(missing_ok=True)
         for folder in made:
             _remove_if_empty(folder)
 

@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from manifests.counts import split_order
-from manifests.manifest import Manifest, common_array
-from manifests.metadata import Metadata
+from manifests.manifest import Manifest
+from manifests.metadata import Metadata, common_array
 from manifests.names import default_path
 from prep.labels import label_specs
 from prep.prepare import Prepared

@@ -1,0 +1,76 @@
+"""Loading a manifest from its file, and writing one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from manifests.csvfile import header_problems, read_csv, write_csv
+from manifests.errors import InvalidManifestError, NoManifestError
+from manifests.manifest import Manifest
+from manifests.metadata import Metadata, read_metadata
+from manifests.schema import COLUMN_NAMES, MANIFEST_NAME, METADATA_NAME
+from manifests.validation import encoding_problems, validate
+
+
+def load_manifest(path: str | Path) -> Manifest:
+    """Load a dataset's manifest.
+
+    Args:
+        path: the dataset's folder, or the CSV file itself. `dataset.json` beside it is read too if it is there.
+
+    Raises:
+        NoManifestError: there is no such file or folder, or no manifest in it.
+        InvalidManifestError: the manifest or dataset.json breaks the contract; every problem is listed.
+        OSError: a file cannot be read.
+    """
+    path = Path(path)
+    file = path / MANIFEST_NAME if path.is_dir() else path
+    if not file.is_file():
+        raise NoManifestError(f"{file}: no manifest there; expected a dataset folder with {MANIFEST_NAME}, or a CSV file")
+    root = file.parent
+    metadata_file = root / METADATA_NAME
+    metadata = read_metadata(metadata_file) if metadata_file.is_file() else Metadata()
+    table = read_csv(file)
+    problems = validate(table.frame, table.lines, metadata)
+    if problems:
+        raise InvalidManifestError(str(file), problems)
+    return Manifest(table.frame, root, metadata)
+
+
+def write_manifest(frame: pd.DataFrame, path: str | Path) -> None:
+    """Write rows as a manifest, replacing `path` at once: sorted by ID, the contract's columns first.
+
+    Args:
+        frame: columns with at least `id`; missing values are written as empty, others as `str` has them.
+        path: the dataset's folder, or the CSV file itself.
+
+    Raises:
+        InvalidManifestError: the rows break the contract; row numbers are those of the file that was not written.
+        OSError: the file cannot be written; `path` is then as it was.
+    """
+    path = Path(path)
+    file = path / MANIFEST_NAME if path.is_dir() else path
+    names = list(map(str, frame.columns))
+    problems = header_problems(names, 1)
+    if problems:
+        raise InvalidManifestError(str(file), problems)
+    order = [name for name in COLUMN_NAMES if name in names]
+    order += [name for name in names if name not in COLUMN_NAMES]
+    ordered = pd.DataFrame({name: _texts(frame.iloc[:, names.index(name)]) for name in order}, dtype=object)
+    if "id" in ordered.columns:
+        # By code point: the order must not depend on the language settings.
+        ordered = ordered.iloc[sorted(range(len(ordered)), key=list(ordered["id"]).__getitem__)].reset_index(drop=True)
+    lines = np.arange(2, len(ordered) + 2, dtype=np.int64)
+    problems = [*encoding_problems(ordered, lines), *validate(ordered, lines, Metadata())]
+    if problems:
+        raise InvalidManifestError(str(file), sorted(problems, key=lambda problem: problem.row or 0))
+    write_csv(ordered, file)
+
+
+def _texts(values: pd.Series[Any]) -> list[str]:
+    """Return a column's values as the manifest writes them."""
+    return ["" if missing else str(value) for value, missing in zip(values.astype(object), values.isna(), strict=True)]
