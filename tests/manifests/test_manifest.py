@@ -303,7 +303,7 @@ def test_without_labels_there_are_no_classes(data: Path) -> None:
 
 
 @pytest.mark.parametrize("ask_before", [True, False])
-def test_a_filtered_manifest_keeps_the_classes_of_the_whole_in_every_column(data: Path, ask_before: bool) -> None:  # noqa: FBT001  # a table's column
+def test_a_filtered_manifest_keeps_the_classes_of_the_whole_in_every_column(data: Path, ask_before: bool) -> None:
     manifest = load_manifest(write_text(data, "id,label,size,split\na,x,10,train\nb,y,2,val\nc,z,1,val\n"))
     if ask_before:
         assert manifest.classes_of_column("size") == ("1", "2", "10")

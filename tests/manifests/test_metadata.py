@@ -186,7 +186,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
         (None, None, False, "any shape of several dtypes"),
     ],
 )
-def test_an_array_spec(shape: tuple[int | None, ...] | None, dtype: str | None, fixed: bool, text: str) -> None:  # noqa: FBT001  # a table's column
+def test_an_array_spec(shape: tuple[int | None, ...] | None, dtype: str | None, fixed: bool, text: str) -> None:
     spec = ArraySpec(shape=shape, dtype=dtype)
     assert spec.is_fixed is fixed
     assert str(spec) == text

@@ -196,7 +196,7 @@ def test_everything_is_inside_the_root_of_the_disk() -> None:
         ("sibling", "../data-2", "sibling/1.npy", False),  # begins with the root's own name
     ],
 )
-def test_links_are_followed_and_must_end_inside(tmp_path: Path, link: str, target: str, path: str, inside: bool) -> None:  # noqa: FBT001  # a table's column
+def test_links_are_followed_and_must_end_inside(tmp_path: Path, link: str, target: str, path: str, inside: bool) -> None:
     root = tmp_path / "data"
     (root / "blobs").mkdir(parents=True)
     (tmp_path / "data-2").mkdir()

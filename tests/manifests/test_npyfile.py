@@ -74,7 +74,7 @@ def check_refused(path: Path, match: str) -> None:
 def test_any_numeric_array_survives_a_round_trip(
     tmp_path: Path,
     array: np.ndarray[Any, Any],
-    fortran: bool,  # noqa: FBT001  # drawn
+    fortran: bool,
     version: tuple[int, int],
 ) -> None:
     path = save(tmp_path / "a.npy", np.asfortranarray(array) if fortran and array.ndim else array, version)

@@ -55,7 +55,7 @@ def rewrite(array: Any) -> Callable[[Path], None]:
 
 
 @pytest.mark.parametrize("deep", [True, False])
-def test_a_sound_dataset_has_no_findings(pets: Path, deep: bool) -> None:  # noqa: FBT001  # a table's column
+def test_a_sound_dataset_has_no_findings(pets: Path, deep: bool) -> None:
     (pets / "dataset.json").write_text('{"schema_version": 1}')
     (pets / "failures.csv").write_text("id\n")
     (pets / ".prep" / "parts").mkdir(parents=True)
