@@ -1,0 +1,234 @@
+"""Reading shards straight into the rows of a batch.
+
+Shards of one shape and dtype begin with the same bytes. So a header is parsed once, by NumPy, and after that only compared;
+a sample costs three system calls and its elements are copied once, from the page cache to the batch. Whatever is not
+exactly as expected is looked at again, slowly: to be read all the same if it is the same array in another layout, or to
+say what is wrong.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import stat
+import weakref
+from typing import NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from loader.errors import OptionError, ShardError
+from loader.index import Index
+from manifests.errors import ArrayFileError
+from manifests.names import resolve_inside
+from manifests.npyfile import AnyArray, NpyHeader, read_header, read_stream
+
+# O_NOFOLLOW: a symbolic link is resolved and held against the root before it is opened.
+# O_NONBLOCK: a named pipe in place of a shard must not wait for its writer; regular files do not notice.
+_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+
+_REBUILD = "build the shard again, or leave the row out"
+
+
+class ShardReader:
+    """Reads samples by their position in an index.
+
+    Attributes:
+        shape: of one sample.
+        dtype: of the shards, in native byte order.
+    """
+
+    def __init__(self, index: Index) -> None:
+        """Open the dataset's folder, and its first shard if the index leaves shape or dtype open.
+
+        Raises:
+            OptionError: the folder cannot be opened.
+            ShardError: the first shard cannot be read or does not fit what the index says.
+        """
+        self._index = index
+        try:
+            self._root = os.open(index.root, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
+        except OSError as error:
+            raise OptionError(
+                f"the folder of the shards must be one that can be opened, got {str(index.root)!r}: {error.strerror}"
+            ) from error
+        self._close = weakref.finalize(self, os.close, self._root)
+        # bool, shape (folders,): whether the folder's symbolic links, if it has any, were seen to stay inside the root.
+        self._is_safe = np.zeros(len(index.folders), dtype=np.bool_)
+        self._expected = str(index.array)
+        self.shape, self.dtype = self._described()
+        self._expected = f"{self.shape} {self.dtype}"
+        self._row_bytes = int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+        # The bytes before the elements, as they were in the last shard that was parsed.
+        self._header: bytes | None = None
+
+    def close(self) -> None:
+        """Close the dataset's folder; nothing can be read afterwards."""
+        self._close()
+
+    def read(self, positions: npt.NDArray[np.int64]) -> AnyArray:
+        """Read samples into a fresh array.
+
+        Args:
+            positions: int64, shape (k,).
+
+        Returns:
+            Of the shards' dtype, shape (k, *shape).
+
+        Raises:
+            ShardError: a shard is missing, damaged, unsafe, or of another shape or dtype.
+        """
+        batch = np.empty((len(positions), *self.shape), self.dtype)
+        self.read_into(positions, batch)
+        return batch
+
+    def read_into(self, positions: npt.NDArray[np.int64], batch: AnyArray) -> None:
+        """Read samples into the rows of an array.
+
+        Args:
+            positions: int64, shape (k,).
+            batch: C-contiguous, of the shards' dtype, shape (k, *shape).
+
+        Raises:
+            ShardError: as for `read`; the rows are then undefined.
+        """
+        self._check_folders(positions)
+        paths = self._index.paths.take_bytes(positions)
+        elements = batch.reshape(-1).view(np.uint8).data  # (bytes,)
+        # One byte more is asked for than there should be: a shard that is too long is no shard.
+        root, open_, readv, close, beyond = self._root, os.open, os.readv, os.close, bytearray(1)
+        header, found, size = self._expectation()
+        row_bytes = self._row_bytes
+        start = 0
+        for row, path in enumerate(paths):
+            stop = start + row_bytes
+            try:
+                file = open_(path, _FLAGS, dir_fd=root)
+                try:
+                    count = readv(file, (found, elements[start:stop], beyond))
+                finally:
+                    close(file)
+            except OSError:
+                count = -1
+            if count != size or found != header:
+                batch[row] = self._read_slowly(int(positions[row]))
+                header, found, size = self._expectation()
+            start = stop
+
+    def _expectation(self) -> tuple[bytes, bytearray, int]:
+        """Return the header's bytes, a buffer of its length, and what a sound shard gives to read in all."""
+        if self._header is None:
+            return b"", bytearray(), -2  # never met: the first shard is parsed
+        return self._header, bytearray(len(self._header)), len(self._header) + self._row_bytes
+
+    def _described(self) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
+        """Return the samples' shape and dtype, of the first shard where the index does not say."""
+        array = self._index.array
+        if array.shape is not None and None not in array.shape and array.dtype is not None:
+            return tuple(axis for axis in array.shape if axis is not None), np.dtype(array.dtype)
+        self._check_folders(np.array([0]))
+        with self._opened(0) as file:
+            try:
+                header = read_header(file, "")
+            except ArrayFileError as error:
+                self._fail(0, _damage(error), _REBUILD, error)
+        shape, dtype = header.shape, header.dtype.newbyteorder("=")
+        if self._index.channel_optional and array.shape is not None and len(shape) == len(array.shape) - 1:
+            shape = (*shape, 1)
+        fits = array.shape is None or (
+            len(shape) == len(array.shape) and all(wanted in {None, axis} for wanted, axis in zip(array.shape, shape, strict=True))
+        )
+        if not fits or array.dtype not in {None, dtype.name}:
+            self._fail(0, f"{header.shape} {dtype}", "correct dim and n_channels, or the shard")
+        return shape, dtype
+
+    def _read_slowly(self, position: int) -> AnyArray:
+        """Read one sample whatever its header's bytes are, and take them as the ones to expect.
+
+        Returns:
+            Of the shards' dtype, of the samples' shape.
+        """
+        with self._opened(position) as file:
+            try:
+                header = read_header(file, "")
+                self._check_header(position, header)
+                file.seek(0)
+                array = read_stream(file, "")
+                file.seek(0)
+                start = file.read(header.offset)
+            except ArrayFileError as error:
+                self._fail(position, _damage(error), _REBUILD, error)
+            except OSError as error:
+                self._fail(position, _reason(error), _REBUILD, error)
+        # Elements in another order or of another byte order cannot go to the batch as they are.
+        if header.dtype.isnative and (not header.fortran_order or len(header.shape) < 2):
+            self._header = start
+        return array.reshape(self.shape)
+
+    def _check_header(self, position: int, header: NpyHeader) -> None:
+        shapes = {self.shape}
+        if self._index.channel_optional and self.shape[-1] == 1:
+            shapes.add(self.shape[:-1])
+        if header.shape not in shapes or header.dtype.newbyteorder("=") != self.dtype:
+            self._fail(position, f"{header.shape} {header.dtype}", "all samples of a feed have one shape and dtype: " + _REBUILD)
+
+    def _opened(self, position: int) -> io.BufferedReader:
+        """Open a sample's shard for reading bytes."""
+        try:
+            file = self._descriptor(position, self._index.paths[position])
+        except OSError as error:
+            self._fail(position, _reason(error), _REBUILD, error)
+        found = _strange(os.fstat(file))
+        if found is not None:
+            os.close(file)
+            self._fail(position, found, _REBUILD)
+        return os.fdopen(file, "rb")
+
+    def _descriptor(self, position: int, path: str) -> int:
+        try:
+            return os.open(path.encode(), _FLAGS, dir_fd=self._root)
+        except OSError as error:
+            if error.errno not in {errno.ELOOP, errno.EMLINK}:
+                raise
+        # A symbolic link, or too many of them.
+        inside = resolve_inside(self._index.root, path)
+        if inside is None:
+            self._fail_outside(position)
+        return os.open(inside, _FLAGS)
+
+    def _check_folders(self, positions: npt.NDArray[np.int64]) -> None:
+        """Follow the symbolic links of each shard's folder once, and refuse those that leave the root."""
+        folders = self._index.folder_of[positions]
+        if self._is_safe[folders].all():
+            return
+        for position, folder in zip(positions.tolist(), folders.tolist(), strict=True):
+            if not self._is_safe[folder]:
+                if resolve_inside(self._index.root, self._index.folders[folder]) is None:
+                    self._fail_outside(position)
+                self._is_safe[folder] = True
+
+    def _fail_outside(self, position: int) -> NoReturn:
+        found = f"a symbolic link that leads out of {self._index.root}"
+        self._fail(position, found, "put the shard itself there: a feed reads nothing outside its folder")
+
+    def _fail(self, position: int, found: str, advice: str, cause: BaseException | None = None) -> NoReturn:
+        path = os.path.join(self._index.root, self._index.paths[position])
+        raise ShardError(self._index.ids[position], path, self._expected, found, advice) from cause
+
+
+def _strange(status: os.stat_result) -> str | None:
+    """Say what is there instead of a file with something in it."""
+    if stat.S_ISDIR(status.st_mode):
+        return "a folder"
+    if not stat.S_ISREG(status.st_mode):
+        return "something that is not a file"
+    return None if status.st_size else "an empty file"
+
+
+def _damage(error: ArrayFileError) -> str:
+    return f"a file that cannot be used ({str(error).removeprefix(': ')})"
+
+
+def _reason(error: OSError) -> str:
+    return "no such file" if isinstance(error, FileNotFoundError | NotADirectoryError) else f"a file that cannot be read ({error.strerror})"
