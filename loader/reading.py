@@ -18,6 +18,7 @@ from typing import NoReturn
 import numpy as np
 import numpy.typing as npt
 
+from loader.buffers import Buffer, BufferPool
 from loader.errors import OptionError, ShardError
 from loader.index import Index
 from manifests.errors import ArrayFileError
@@ -61,66 +62,63 @@ class ShardReader:
         self._expected = f"{self.shape} {self.dtype}"
         self._row_bytes = int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
         # The bytes before the elements, as they were in the last shard that was parsed.
-        self._header: bytes | None = None
+        self._header = b""
+        self._buffers = BufferPool(0, self.shape, self.dtype, 0)
 
     def close(self) -> None:
         """Close the dataset's folder; nothing can be read afterwards."""
         self._close()
 
     def read(self, positions: npt.NDArray[np.int64]) -> AnyArray:
-        """Read samples into a fresh array.
+        """Read samples.
 
         Args:
             positions: int64, shape (k,).
 
         Returns:
-            Of the shards' dtype, shape (k, *shape).
+            Of the shards' dtype, shape (k, *shape). The caller's own: its memory is used again only when neither it nor
+            any array made from it without a copy is left.
 
         Raises:
             ShardError: a shard is missing, damaged, unsafe, or of another shape or dtype.
         """
-        batch = np.empty((len(positions), *self.shape), self.dtype)
-        self.read_into(positions, batch)
-        return batch
-
-    def read_into(self, positions: npt.NDArray[np.int64], batch: AnyArray) -> None:
-        """Read samples into the rows of an array.
-
-        Args:
-            positions: int64, shape (k,).
-            batch: C-contiguous, of the shards' dtype, shape (k, *shape).
-
-        Raises:
-            ShardError: as for `read`; the rows are then undefined.
-        """
         self._check_folders(positions)
-        paths = self._index.paths.take_bytes(positions)
-        elements = batch.reshape(-1).view(np.uint8).data  # (bytes,)
-        # One byte more is asked for than there should be: a shard that is too long is no shard.
-        root, open_, readv, close, beyond = self._root, os.open, os.readv, os.close, bytearray(1)
-        header, found, size = self._expectation()
-        row_bytes = self._row_bytes
-        start = 0
-        for row, path in enumerate(paths):
-            stop = start + row_bytes
+        if not self._header and len(positions):
+            self._read_slowly(int(positions[0]))
+        header = self._header
+        pool = self._buffers
+        if not pool.fits(len(positions), len(header)):
+            pool = self._buffers = BufferPool(len(positions), self.shape, self.dtype, len(header))
+        buffer = pool.take()
+        for row in self._read_fast(self._index.paths.take_bytes(positions), buffer, header):
+            buffer.rows[row] = self._read_slowly(int(positions[row]))
+        return pool.lend(buffer, len(positions))
+
+    def _read_fast(self, paths: list[bytes], buffer: Buffer, header: bytes) -> list[int]:
+        """Read shards that are exactly as expected: three system calls each, and one look at all of them together.
+
+        Returns:
+            The rows of those that are not, which hold anything.
+        """
+        if not header:
+            return list(range(len(paths)))
+        root, open_, readv, close = self._root, os.open, os.readv, os.close
+        counts = []
+        for path, parts in zip(paths, buffer.parts, strict=False):
             try:
                 file = open_(path, _FLAGS, dir_fd=root)
                 try:
-                    count = readv(file, (found, elements[start:stop], beyond))
+                    counts.append(readv(file, parts))
                 finally:
                     close(file)
             except OSError:
-                count = -1
-            if count != size or found != header:
-                batch[row] = self._read_slowly(int(positions[row]))
-                header, found, size = self._expectation()
-            start = stop
-
-    def _expectation(self) -> tuple[bytes, bytearray, int]:
-        """Return the header's bytes, a buffer of its length, and what a sound shard gives to read in all."""
-        if self._header is None:
-            return b"", bytearray(), -2  # never met: the first shard is parsed
-        return self._header, bytearray(len(self._header)), len(self._header) + self._row_bytes
+                counts.append(-1)
+        # None can give more than its parts hold, so the sum is right when each is.
+        size, k = len(header) + self._row_bytes, len(paths)
+        if sum(counts) == k * size and buffer.headers.startswith(header * k):
+            return []
+        starts = range(0, k * len(header), len(header))
+        return [row for row, start in enumerate(starts) if counts[row] != size or not buffer.headers.startswith(header, start)]
 
     def _described(self) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
         """Return the samples' shape and dtype, of the first shard where the index does not say."""
