@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import os
-import stat
 import sys
 from dataclasses import dataclass
 from io import BufferedReader, BytesIO
@@ -18,6 +17,7 @@ import numpy.typing as npt
 from numpy.lib import format as npy_format
 
 from manifests.errors import ArrayFileError
+from manifests.regularfile import open_regular
 
 NpyStream = BufferedReader | BytesIO
 """What a header or an array can be read from."""
@@ -152,7 +152,7 @@ def read_stream(file: NpyStream, name: str) -> AnyArray:
     header = read_header(file, name)
     _check_size(file, header, name)
     flat = _read_elements(file, header.dtype, math.prod(header.shape), name)
-    if header.fortran_order:
+    if header.fortran_order and len(header.shape) > 1:
         return np.ascontiguousarray(flat.reshape(header.shape[::-1]).T)
     return flat.reshape(header.shape)
 
@@ -168,16 +168,11 @@ def _is_possible(shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> bool:
 
 def _opened(path: Path) -> NpyStream:
     try:
-        # O_NONBLOCK: opening a named pipe would wait for somebody to write to it. Regular files do not heed it.
-        file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0)))  # noqa: SIM115  # closed by callers
+        return open_regular(path)
     except FileNotFoundError as error:
         raise ArrayFileError(f"{path}: no such file") from error
     except OSError as error:
         raise ArrayFileError(f"{path}: cannot be opened: {error.strerror}") from error
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
-        raise ArrayFileError(f"{path}: is no regular file")
-    return file
 
 
 def _check_size(file: NpyStream, header: NpyHeader, name: str) -> None:

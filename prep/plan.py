@@ -11,6 +11,7 @@ from typing import Literal
 
 from manifests.manifest import Manifest
 from manifests.names import default_path
+from manifests.regularfile import open_regular
 from prep.records import Failure, Record
 
 Reason = Literal["source changed", "recipe changed", "shard missing"]
@@ -82,7 +83,7 @@ def raw_identity(path: Path, *, checksum: bool) -> str:
         OSError: the file cannot be read.
     """
     if checksum:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
     status = os.stat(path)
     return f"stat:{status.st_size}:{status.st_mtime_ns}"

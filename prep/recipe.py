@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
@@ -40,7 +41,7 @@ class ShardOptions:
     npz_key: str | None = None
 
     def __post_init__(self) -> None:
-        if self.size is not None and min(self.size) < 1:
+        if self.size is not None and not _is_size(self.size):
             raise UsageError(f"size must be two positive numbers of pixels, got {self.size}")
         if self.color not in {None, "auto", "rgb", "gray"}:
             raise UsageError(f"color must be auto, rgb or gray, got {self.color!r}")
@@ -48,8 +49,8 @@ class ShardOptions:
             raise UsageError(f"dtype must be the NumPy name of a numeric dtype, such as uint8 or float32, got {self.dtype!r}")
         if self.scale is not None and self.dtype is not None and self.dtype[:3] in {"int", "uin", "boo"}:
             raise UsageError(f"scale gives fractions; dtype must be a float, got {self.dtype!r}")
-        if isinstance(self.scale, float) and not (self.scale == self.scale and abs(self.scale) not in {0.0, float("inf")}):
-            raise UsageError(f"scale must be a finite number other than 0, got {self.scale}")
+        if self.scale not in {None, "unit"} and not _is_factor(self.scale):
+            raise UsageError(f"scale must be a finite number other than 0, or 'unit', got {self.scale!r}")
 
     def filled_from(self, stored: ShardOptions) -> ShardOptions:
         """Return these options, with those left out taken from another build's."""
@@ -81,7 +82,15 @@ class ShardOptions:
         if not known.issuperset(raw):
             raise UsageError(f"dataset.json has unknown recipe options {sorted(set(raw) - known)}; was it written by a newer release?")
         size = raw.get("size")
-        return cls(**{**raw, "size": None if size is None else tuple(size)})
+        return cls(**{**raw, "size": tuple(size) if isinstance(size, list) else size})
+
+
+def _is_size(size: object) -> bool:
+    return isinstance(size, tuple) and len(size) == 2 and all(type(axis) is int and axis > 0 for axis in size)
+
+
+def _is_factor(scale: object) -> bool:
+    return isinstance(scale, int | float) and not isinstance(scale, bool) and math.isfinite(scale) and scale != 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,8 +12,16 @@ def printable(text: str) -> str:
     """
     if text.isascii() and text.isprintable():
         return text
-    escaped = "".join(repr(c)[1:-1] if unicodedata.category(c) in {"Cc", "Cs"} else c for c in text)
-    return escaped.encode("utf-8", "backslashreplace").decode()
+    return "".join(repr(c)[1:-1] if unicodedata.category(c) in {"Cc", "Cs"} else c for c in text)
+
+
+def is_text(text: str) -> bool:
+    """Return whether UTF-8 can encode a text; a file's name may hold bytes that are no UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def shown(names: list[str], limit: int = 5) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from manifests.errors import ArrayFileError
 from manifests.npyfile import AnyArray, read_array, read_stream
+from manifests.regularfile import open_regular
 from prep.errors import ItemError
 
 MAX_MEMBER_BYTES = 1 << 33
@@ -35,14 +36,20 @@ def read_raw_array(path: Path, key: str | None) -> AnyArray:
 
 def _read_npz(path: Path, key: str | None) -> AnyArray:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_regular(path) as file, zipfile.ZipFile(file) as archive:
             member = archive.getinfo(_member(archive, key))
-            if member.file_size > MAX_MEMBER_BYTES:
-                raise ItemError(f"array {member.filename!r} claims {member.file_size:,} bytes; at most {MAX_MEMBER_BYTES:,} are unpacked")
+            _check_claim(member)
             return read_stream(io.BytesIO(archive.read(member)), member.filename)
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
-        # zipfile's own words for damage, unknown compression and encryption
+    except (ItemError, ArrayFileError):
+        raise
+    except Exception as error:
+        # zipfile and the decompressors below it raise almost anything on damage, unknown compression and encryption.
         raise ItemError(f"cannot be read as .npz: {type(error).__name__}: {error}") from error
+
+
+def _check_claim(member: zipfile.ZipInfo) -> None:
+    if member.file_size > MAX_MEMBER_BYTES:
+        raise ItemError(f"array {member.filename!r} claims {member.file_size:,} bytes; at most {MAX_MEMBER_BYTES:,} are unpacked")
 
 
 def _member(archive: zipfile.ZipFile, key: str | None) -> str:

@@ -45,7 +45,7 @@ def list_source(source: Path, options: SourceOptions) -> Listing:
     root = source if source.is_dir() else source.parent
     files = list_files(root)
     if table is not None:
-        return _with_ignored(list_table(table, root, files, options.table), files.ignored)
+        return _with_ignored(list_table(table, root, _chosen(files, options.format), options.table), files.ignored)
     if options.table.id_column or options.table.path_column or options.table.label_columns:
         raise UsageError(
             f"{source}: --id-column, --path-column and --label name columns of a table, but there is no table; pass --labels TABLE"
@@ -73,6 +73,13 @@ def _table_of(source: Path, options: SourceOptions) -> Path | None:
     if options.format in {"images", "arrays"}:
         raise UsageError(f"{source}: is a file; --format {options.format} takes a folder")
     return source
+
+
+def _chosen(files: FolderFiles, choice: FormatChoice) -> FolderFiles:
+    """Return the files without those of the other kind, if a kind was chosen."""
+    if choice == "images":
+        return replace(files, arrays=[])
+    return replace(files, images=[]) if choice == "arrays" else files
 
 
 def _folder_format(source: Path, files: FolderFiles, choice: FormatChoice) -> SourceFormat:

@@ -53,7 +53,8 @@ def list_files(root: Path) -> FolderFiles:
         seen.add(real)
         hidden = [name for name in names if name.startswith(".")]
         files.ignored["hidden"] += len(hidden)
-        names[:] = sorted(set(names).difference(hidden))
+        # Links last, so that a folder's files go by its own name rather than that of a link beside it.
+        names[:] = sorted(set(names).difference(hidden), key=lambda name: (os.path.islink(os.path.join(folder, name)), name))
         relative = os.path.relpath(folder, root)
         prefix = "" if relative == os.curdir else relative.replace(os.sep, "/") + "/"
         for name in leaves:

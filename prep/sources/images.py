@@ -17,6 +17,7 @@ import PIL
 from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, MpoImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
 from manifests.npyfile import AnyArray
+from manifests.regularfile import open_regular
 from prep.errors import ItemError
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
@@ -33,6 +34,8 @@ Depth = Literal["uint8", "uint16", "int32", "float32"]
 _PLUGINS = (BmpImagePlugin, GifImagePlugin, JpegImagePlugin, MpoImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin)
 
 _ORIENTATION_TAG = 0x0112  # TIFF 6.0 and Exif 2.3, tag Orientation
+_BITS_TAG, _PHOTOMETRIC_TAG, _SAMPLES_TAG, _PLANAR_TAG = 258, 262, 277, 284  # TIFF 6.0
+_WHITE_IS_ZERO, _RGB, _SEPARATE_PLANES = 0, 2, 2  # values of the photometric and the planar tag
 _UPRIGHT = 1
 _SIDEWAYS = frozenset({5, 6, 7, 8})
 
@@ -98,7 +101,7 @@ def read_image(path: Path, *, size: tuple[int, int] | None, gray: bool) -> AnyAr
     """
     with _opened(path) as image:
         # Before anything that may load the pixels, after which Pillow has forgotten how the file stored them.
-        depth, deep_colour = _depth(image), _has_16_bit_colour(image)
+        depth, deep_colour, raw_mode = _depth(image), _has_16_bit_colour(image), _raw_mode(image)
         if image.format == "PNG":
             image.load()  # its Exif may stand behind the pixels; damage must show here, not pass for missing Exif
         orientation = _orientation(image)
@@ -106,7 +109,7 @@ def read_image(path: Path, *, size: tuple[int, int] | None, gray: bool) -> AnyAr
         if depth == "uint8":
             array = _read_8_bit(image, stored_size, gray=gray)
         else:
-            pixels = _decode_16_bit_colour(path, image) if deep_colour else np.asarray(image)
+            pixels = _decode_16_bit_colour(path, image) if deep_colour else _deep_gray(image, raw_mode)
             array = _fit_deep(pixels, np.dtype(depth), stored_size, gray=gray)
     return _upright(array, orientation)
 
@@ -116,7 +119,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     """Open an image for its header; whatever goes wrong within the block is said as an `ItemError`."""
     try:
         # What Pillow warns of (odd metadata, a large image) either decodes or raises: the limit is checked below.
-        with warnings.catch_warnings(), open(path, "rb") as file:
+        with warnings.catch_warnings(), open_regular(path) as file:
             warnings.simplefilter("ignore")
             _check_not_empty(file)
             with Image.open(file, formats=FORMATS) as image:
@@ -127,7 +130,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     except Image.DecompressionBombError as error:
         raise ItemError(f"has too many pixels; at most {MAX_PIXELS:,} are read: {error}") from error
     except PIL.UnidentifiedImageError as error:
-        raise ItemError(f"is no image of a known format ({', '.join(FORMATS)})") from error
+        raise ItemError(f"is no image of a known format ({', '.join(FORMATS)}), or one of a kind that Pillow cannot read") from error
     except Exception as error:
         # Decoders raise almost anything on damaged bytes; each means that this one file cannot be read.
         raise ItemError(f"cannot be decoded: {type(error).__name__}: {error}") from error
@@ -148,7 +151,7 @@ def _read_8_bit(image: Image.Image, size: tuple[int, int] | None, *, gray: bool)
     mode = "L" if gray else "RGB"
     if image.format in _JPEGS:
         image.draft(mode if image.mode in {"L", "RGB"} else image.mode, None if size is None else size[::-1])
-    converted = image if image.mode == mode else image.convert("RGBA").convert(mode) if image.mode == "P" else image.convert(mode)
+    converted = image if image.mode == mode else image.convert(mode)
     if size is not None and converted.size != size[::-1]:
         converted = converted.resize(size[::-1], Image.Resampling.BILINEAR)
     array = np.asarray(converted)
@@ -176,11 +179,33 @@ def _decode_16_bit_colour(path: Path, image: Image.Image) -> AnyArray:
         import imagecodecs  # noqa: PLC0415  # an extra
     except ImportError as error:
         raise ItemError("has 16 bits in several channels; reading that needs imagecodecs: pip install 'shardfeed[images16]'") from error
-    decode = {"PNG": imagecodecs.png_decode, "TIFF": imagecodecs.tiff_decode}.get(str(image.format))
-    if decode is None:
-        raise ItemError(f"has 16 bits in several channels, which is not read from {image.format}")
-    pixels: AnyArray = decode(path.read_bytes())
-    return _upright(pixels, _stored_orientation(image)) if image.format == "TIFF" else pixels
+    pixels: AnyArray
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        pixels = imagecodecs.png_decode(path.read_bytes())
+        return pixels
+    if image.tag_v2[_PHOTOMETRIC_TAG] != _RGB:
+        raise ItemError(f"has 16 bits in several channels that are not RGB (TIFF photometric {image.tag_v2[_PHOTOMETRIC_TAG]})")
+    pixels = imagecodecs.tiff_decode(path.read_bytes())
+    if image.tag_v2.get(_PLANAR_TAG) == _SEPARATE_PLANES:
+        pixels = np.moveaxis(pixels, 0, -1)  # (channel, height, width) to (height, width, channel)
+    return _upright(pixels, _stored_orientation(image))
+
+
+def _deep_gray(image: Image.Image, raw_mode: str) -> AnyArray:
+    """Return one channel of more than 8 bits, where Pillow leaves two things undone.
+
+    Args:
+        image: whose pixels may have been loaded.
+        raw_mode: as it was before that.
+    """
+    pixels = np.asarray(image)
+    if raw_mode in {"I;32", "I;32B", "I;32N"} and pixels.size and pixels.min() < 0:
+        raise ItemError("has unsigned 32-bit values of 2,147,483,648 and more, which Pillow cannot read")
+    tags = image.tag_v2 if isinstance(image, TiffImagePlugin.TiffImageFile) else {}
+    if image.mode.startswith("I;16") and tags.get(_PHOTOMETRIC_TAG) == _WHITE_IS_ZERO:
+        # Of 8-bit grey with white as 0 Pillow makes the usual black as 0, of 16-bit grey it does not.
+        pixels = np.uint16((1 << tags[_BITS_TAG][0]) - 1) - pixels.astype(np.uint16)
+    return pixels
 
 
 def _raw_mode(image: Image.Image) -> str:
@@ -192,7 +217,10 @@ def _raw_mode(image: Image.Image) -> str:
 
 
 def _has_16_bit_colour(image: Image.Image) -> bool:
-    return ";16" in _raw_mode(image) and image.mode in {"RGB", "RGBA", "LA", "RGBX"}
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        # Not by the raw mode, which is that of 8 bits when each channel has a plane of its own.
+        return bool(image.tag_v2.get(_SAMPLES_TAG, 1) > 1 and max(image.tag_v2.get(_BITS_TAG, (1,))) > 8)
+    return image.format == "PNG" and ";16" in _raw_mode(image) and image.mode in {"RGB", "RGBA", "LA"}
 
 
 def _depth(image: Image.Image) -> Depth:
@@ -207,6 +235,8 @@ def _is_gray(image: Image.Image) -> bool:
     if image.mode in {"P", "PA"}:
         palette = np.asarray(image.getpalette("RGB") or [], dtype=np.uint8).reshape(-1, 3)
         return bool((palette == palette[:, :1]).all())
+    if image.format == "PNG" and _raw_mode(image).startswith("LA"):
+        return True  # Pillow opens 16-bit grey with transparency as RGBA
     return image.mode in {"1", "L", "LA", "La", "I", "F"} or image.mode.startswith("I;16")
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import pandas as pd
 
 from manifests.names import collisions, name_problem
-from manifests.schema import COLUMN_NAMES
+from manifests.schema import COLUMN_NAMES, split_label
 from prep.errors import SourceError, UsageError
 from prep.records import Failure, Listing, Record, SourceFormat
 from prep.sources.files import ARRAY_SUFFIXES, FolderFiles, suffix_of, without_raw_suffix
 from prep.sources.identity import check_distinct
 from prep.sources.tablefile import read_table
-from prep.text import counted, printable, shown
+from prep.text import counted, is_text, printable, shown
 
 _LABEL_NAMES = ("label", "labels", "class", "target", "y", "category")
 _FROM_TABLE = ("split", "group")
@@ -63,6 +63,7 @@ def list_table(table_path: Path, root: Path, files: FolderFiles, options: TableO
     path_column = options.path_column or _find_path_column(table_path, root, frame, options, lookup)
     id_column = options.id_column or ("id" if "id" in frame.columns else path_column)
     label_columns = options.label_columns or _find_label_columns(table_path, frame, {id_column, path_column})
+    _check_label_names(table_path, label_columns)
     ids = [without_raw_suffix(value.removeprefix("./")) for value in frame[id_column]]
     lines = [int(line) for line in table.lines]
     _check_ids(table_path, id_column, ids, lines)
@@ -77,7 +78,7 @@ def list_table(table_path: Path, root: Path, files: FolderFiles, options: TableO
     records, failures = [], []
     for id_, value, label, extra in zip(ids, frame[path_column], labels, extras, strict=True):
         found = lookup.find(value)
-        if len(found) == 1:
+        if len(found) == 1 and is_text(found[0]):
             records.append(Record(id=id_, source=found[0], label=label, columns=extra))
         else:
             failures.append(Failure(id=id_, source=printable(value), stage="find", error=_why_not_found(root, value, found)))
@@ -161,6 +162,16 @@ def _find_label_columns(table_path: Path, frame: pd.DataFrame, taken: set[str]) 
     raise UsageError(f"{table_path}: which column holds the label? choose with --label (several times for several): {shown(others, 20)}")
 
 
+def _check_label_names(table_path: Path, label_columns: Sequence[str]) -> None:
+    """Refuse further label columns that could not keep their names; the first is called `label` whatever its name."""
+    reserved = [name for name in label_columns[1:] if name in COLUMN_NAMES and name not in _FROM_TABLE]
+    if reserved:
+        raise UsageError(
+            f"{table_path}: label column {shown(reserved)} has a name that the manifest gives a meaning of its own; "
+            "rename it, or name it as the first --label"
+        )
+
+
 def _check_ids(table_path: Path, column: str, ids: list[str], lines: list[int]) -> None:
     problems = [f"row {line}: ID {printable(id_)!r} {text}" for id_, line in zip(ids, lines, strict=True) if (text := name_problem(id_))]
     for position, earlier in collisions(ids):
@@ -175,7 +186,7 @@ def _check_labels(table_path: Path, frame: pd.DataFrame, label_columns: Sequence
         f"row {line}: column {name!r} is empty"
         for name in label_columns
         for label, line in zip(frame[name], lines, strict=True)
-        if not label.strip()
+        if not any(map(str.strip, split_label(label)))
     ]
     if problems:
         raise SourceError(
@@ -198,6 +209,8 @@ def _describe_labels(frame: pd.DataFrame, label_columns: Sequence[str]) -> str:
 
 
 def _why_not_found(root: Path, value: str, found: list[str]) -> str:
+    if len(found) == 1:
+        return f"the file's name {printable(found[0])!r} is not UTF-8; rename it"
     if found:
         return f"{printable(value)!r} could be any of {counted(len(found), 'file')}: {shown(found, 3)}; name it with its folder"
     return f"no file {printable(value)!r} below {root}"

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from manifests.csvfile import CsvTable, read_csv
+from manifests.csvfile import CsvTable, header_problems, read_csv
 from manifests.errors import InvalidManifestError
 from prep.errors import SourceError
 
@@ -45,13 +45,22 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     except ImportError as error:
         raise SourceError(f"{path}: reading Parquet needs pyarrow: pip install 'shardfeed[parquet]'") from error
     try:
-        table = parquet.read_table(path)
+        # Given open, as from its path Arrow would take folders such as `label=cat` above it for columns.
+        with open(path, "rb") as file:
+            table = parquet.ParquetFile(file).read()
+        if problems := header_problems(table.column_names, 1):
+            raise InvalidManifestError(str(path), problems)
         columns = {name: table.column(name).cast(pyarrow.string()).fill_null("").to_pylist() for name in table.column_names}
     except pyarrow.ArrowNotImplementedError as error:
-        raise SourceError(f"{path}: a column holds lists or records; expected plain values: {error}") from error
+        raise SourceError(f"{path}: a column holds lists or records; expected plain values: {_first_line(error)}") from error
     except pyarrow.ArrowException as error:
-        raise SourceError(f"{path}: cannot be read as Parquet: {error}") from error
+        raise SourceError(f"{path}: cannot be read as Parquet: {_first_line(error)}") from error
     return pd.DataFrame(columns, dtype=str)
+
+
+def _first_line(error: Exception) -> str:
+    """Return what an error says; Arrow's next lines list schemas."""
+    return str(error).partition("\n")[0]
 
 
 def _read_json(path: Path) -> pd.DataFrame:
@@ -62,6 +71,10 @@ def _read_json(path: Path) -> pd.DataFrame:
         raise SourceError(f"{path}: cannot be read as JSON: {error}") from error
     if not isinstance(raw, dict) or not all(isinstance(label, str) for label in raw.values()):
         raise SourceError(f'{path}: expected one JSON object from ID to label, such as {{"id-1": 0, "id-2": 1}}')
+    try:
+        "".join([*raw, *raw.values()]).encode()
+    except UnicodeEncodeError as error:
+        raise SourceError(f"{path}: has text that UTF-8 cannot encode: {error.object[error.start : error.end]!r}") from error
     return pd.DataFrame({"id": list(raw), "label": list(raw.values())}, dtype=str)
 
 

@@ -29,7 +29,8 @@ def convert_values(array: AnyArray, dtype: str, scale: Scale | None, *, is_image
         The same shape, of `dtype`, C-contiguous, little-endian.
 
     Raises:
-        ItemError: a value does not fit the dtype; none is ever wrapped around, cut off or rounded without `scale`.
+        ItemError: a value does not fit the dtype; without `scale` none is ever wrapped around or cut off, and none is
+            rounded, except that a fraction becomes the nearest one that a shorter float dtype has.
     """
     target = np.dtype(dtype)
     if scale is not None:
@@ -38,7 +39,8 @@ def convert_values(array: AnyArray, dtype: str, scale: Scale | None, *, is_image
         scaled = array.astype(np.uint16) * np.uint16(257) if target.name == "uint16" else (array.astype(np.uint32) + 128) // 257
     else:
         scaled = array
-    return np.ascontiguousarray(_cast(scaled, target).astype(target.newbyteorder("<"), copy=False))
+    # Not np.ascontiguousarray, which gives an array without axes one.
+    return _cast(np.asarray(scaled), target).astype(target.newbyteorder("<"), order="C", copy=False)
 
 
 def _scaled(array: AnyArray, scale: Scale, target: np.dtype[np.generic]) -> AnyArray:
@@ -52,18 +54,22 @@ def _scaled(array: AnyArray, scale: Scale, target: np.dtype[np.generic]) -> AnyA
 
 
 def _cast(array: AnyArray, target: np.dtype[np.generic]) -> AnyArray:
-    if np.can_cast(array.dtype, target, casting="same_kind") and not _may_overflow(array.dtype, target):
+    # NumPy calls 64-bit integers to floats safe, although a float64 has only 53 bits for them.
+    integer_to_float = array.dtype.kind in "iu" and target.kind in "fc"
+    if np.can_cast(array.dtype, target, casting="safe") and not (integer_to_float and array.dtype.itemsize == 8):
         return array.astype(target, copy=False)
     with np.errstate(all="ignore"):  # what does not fit is told below
         cast = array.real.astype(target) if array.dtype.kind == "c" and target.kind != "c" else array.astype(target)
-        fits = (cast.astype(array.dtype) == array) if target.kind in "biu" else ~(np.isinf(cast) & ~np.isinf(array))
+        if target.kind in "biu":
+            fits = cast == array  # NumPy compares integers of any two dtypes by value
+        elif integer_to_float:
+            # Back again, unless it is beyond the integers: what such a float becomes depends on the processor.
+            within = np.isfinite(cast) & (cast.real < float(int(np.iinfo(array.dtype.name).max) + 1))
+            fits = within & (cast.real.astype(array.dtype) == array)
+        else:
+            fits = ~(np.isinf(cast) & ~np.isinf(array))
     if target.kind in "bf" and array.dtype.kind == "c" and target.kind != "c":
         fits &= array.imag == 0
     if not fits.all():
         raise ItemError(f"value {array[~fits].flat[0]} does not fit {target.name}; choose another --dtype or give a --scale")
     return cast
-
-
-def _may_overflow(source: np.dtype[np.generic], target: np.dtype[np.generic]) -> bool:
-    """Return whether a cast of one kind can still lose values: to fewer bits."""
-    return not np.can_cast(source, target, casting="safe")

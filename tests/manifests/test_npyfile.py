@@ -327,3 +327,12 @@ def test_a_named_pipe_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(path)
     with pytest.raises(ArrayFileError, match="no regular file"):
         read_array(path)
+
+
+def test_an_array_without_axes_stays_one_whatever_its_header_says_of_the_order(tmp_path: Path) -> None:
+    path = tmp_path / "scalar.npy"
+    header = io.BytesIO()
+    npy_format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": True, "shape": ()})
+    path.write_bytes(header.getvalue() + np.float64(7).tobytes())
+    assert read_array(path).shape == ()
+    assert read_array(path) == 7
