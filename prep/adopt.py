@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pandas as pd
 
+from manifests.atomic import TEMPORARY_PREFIX
 from manifests.errors import ArrayFileError, ManifestError
 from manifests.manifest import Manifest
 from manifests.metadata import Metadata, common_array, write_metadata
@@ -18,6 +21,7 @@ from manifests.store import load_manifest, write_manifest
 from manifests.verify import file_sha256
 from prep.errors import OutputError, SourceError, UsageError
 from prep.executors import default_workers
+from prep.interrupts import held_off
 from prep.labels import label_specs
 from prep.records import Listing, Record
 from prep.report import Reporter, StderrReporter
@@ -72,7 +76,7 @@ def adopt(folder: str | Path, labels: str | Path, options: AdoptOptions | None =
         report.note(
             f"left aside: {counted(len(files.arrays) - len(arrays.arrays), '.npz file')}; a shard is a .npy file (see prep build-shards)"
         )
-    listing = list_table(labels, folder, arrays, options.table)
+    listing = list_table(labels, folder, arrays, _table_options(labels, options.table))
     for note in listing.notes:
         report.note(note)
     records = [*listing.records, *_unlabelled(listing, arrays.arrays, allow=options.table.allow_empty_labels)]
@@ -86,12 +90,27 @@ def adopt(folder: str | Path, labels: str | Path, options: AdoptOptions | None =
         recipe=_ADOPTED,
         splits=splits.as_dict() if splits else {},
     )
+    _write(folder, frame, metadata)
+    return load_manifest(folder)
+
+
+def _write(folder: Path, frame: pd.DataFrame, metadata: Metadata) -> None:
+    """Let both files take the old ones' place together: what takes room is written before, then there are only renames."""
     try:
-        write_metadata(metadata, folder / METADATA_NAME)
-        write_manifest(frame, folder / MANIFEST_NAME)
+        with TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=folder) as stage:
+            write_metadata(metadata, Path(stage) / METADATA_NAME)
+            write_manifest(frame, Path(stage) / MANIFEST_NAME)
+            with held_off():
+                for name in (METADATA_NAME, MANIFEST_NAME):
+                    os.replace(Path(stage) / name, folder / name)
     except OSError as error:
         raise OutputError(f"{error.filename or folder}: cannot be written: {error.strerror or error}") from error
-    return load_manifest(folder)
+
+
+def _table_options(labels: Path, table: TableOptions) -> TableOptions:
+    """Return which columns mean what: the IDs name the arrays, so there is nothing to find out once their column is known."""
+    id_column = table.id_column or ("id" if labels.suffix.lower() == ".json" else None)
+    return replace(table, id_column=id_column, path_column=table.path_column or id_column)
 
 
 def _adopted_before(folder: Path) -> Manifest | None:

@@ -7,17 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from prep.chunk import BuildChunk, build_chunk, chunks_of
-from prep.errors import SourceError
 from prep.executors import Workers, default_workers, open_workers
 from prep.output import Stage, check_output, staged
-from prep.prepare import BuildOptions, Prepared, prepare
+from prep.prepare import BuildOptions, Prepared, none_usable, prepare
 from prep.records import Failure, Listing, Record
 from prep.report import Reporter, StderrReporter
 from prep.rows import dataset_metadata, dataset_rows
 from prep.shards import WrittenShard
 from prep.sources.detect import list_source
 from prep.summary import BuildSummary
-from prep.text import counted
 
 _ITEMS_PER_WORKER = 256
 """Below this many items a further process takes longer to start than it saves."""
@@ -65,7 +63,8 @@ def plan_build(source: str | Path, out: str | Path, options: BuildOptions | None
 
 
 def _listed(source: Path, out: Path, options: BuildOptions, report: Reporter) -> Listing:
-    check_output(source if source.is_dir() else source.parent, out)
+    if source.exists():  # what is not there is told by `list_source`
+        check_output(source if source.is_dir() else source.parent, out)
     listing = list_source(source, options.source)
     for note in listing.notes:
         report.note(note)
@@ -100,10 +99,8 @@ def _commit(
     """Let the new shards and rows take the old ones' place, and sum up."""
     plan = prepared.plan
     failures = sorted(failures, key=lambda failure: (failure.source, failure.id))
-    found = len(prepared.listing.records) + len(prepared.listing.failures)
     if not written and not plan.keep:
-        reasons = [f"{failure.source}: {failure.stage}: {failure.error}" for failure in failures]
-        raise SourceError(f"not one of {counted(found, 'raw item')} could be used:", reasons)
+        raise none_usable(prepared.listing, failures)
     frame = dataset_rows(prepared, written, failures, report)
     old_ids = [] if prepared.old is None else prepared.old.ids
     stage.commit(frame, dataset_metadata(prepared, frame), failures, sorted(written), sorted(set(old_ids).difference(frame["id"])))
@@ -111,7 +108,7 @@ def _commit(
     rebuilt = sum(record.id in written for record, _ in plan.rebuild)
     return BuildSummary(
         out=os.fspath(stage.out),
-        found=found,
+        found=len(prepared.listing.records) + len(prepared.listing.failures),
         added=len(written) - rebuilt,
         rebuilt=rebuilt,
         kept=len(plan.keep),

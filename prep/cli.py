@@ -23,7 +23,7 @@ from prep.build import plan_build
 from prep.errors import PrepError, UsageError
 from prep.executors import default_workers
 from prep.inspection import inspect_dataset
-from prep.interrupts import Terminated, sigterm_raises
+from prep.interrupts import COMPLETED, Terminated, sigterm_raises
 from prep.params import ScaleParam, SizeParam, SplitsParam
 from prep.prepare import BuildOptions
 from prep.recipe import ShardOptions
@@ -62,11 +62,16 @@ def run(arguments: Sequence[str]) -> int:
         return _failed(arguments, str(error), WRONG_USAGE)
     except (PrepError, ManifestError, OSError) as error:
         return _failed(arguments, str(error), DATA_PROBLEM)
-    except (click.Abort, KeyboardInterrupt):
-        return _failed(arguments, "interrupted; what was there before is unchanged", INTERRUPTED)
-    except Terminated:
-        return _failed(arguments, "terminated; what was there before is unchanged", TERMINATED)
+    except (click.Abort, KeyboardInterrupt) as error:  # click makes an Abort of a KeyboardInterrupt
+        return _failed(arguments, f"interrupted; {_left_by(error.__cause__ or error)}", INTERRUPTED)
+    except Terminated as error:
+        return _failed(arguments, f"terminated; {_left_by(error)}", TERMINATED)
     return code if isinstance(code, int) else DONE
+
+
+def _left_by(interrupt: BaseException) -> str:
+    """Say in what state an interrupt left the dataset."""
+    return COMPLETED if COMPLETED in getattr(interrupt, "__notes__", ()) else "what was there before is unchanged"
 
 
 def _failed(arguments: Sequence[str], message: str, code: int) -> int:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from multiprocessing import resource_tracker
 from typing import Any, TypeVar
 
 from prep.errors import WorkerError
@@ -19,6 +22,8 @@ Result = TypeVar("Result")
 
 CHUNKS_IN_FLIGHT = 4
 """Chunks that wait or run per worker: enough that no worker idles, few enough that memory does not grow with the data."""
+
+_PARENT_POLL_SECONDS = 0.5
 
 
 class InlineExecutor(Executor):
@@ -87,13 +92,18 @@ def open_workers(count: int) -> Iterator[Workers]:
         return
     from loky import ProcessPoolExecutor  # noqa: PLC0415  # slow to import, and one worker does without
 
-    executor = ProcessPoolExecutor(max_workers=count, initializer=_leave_interrupts_to_the_parent)
+    resource_tracker.ensure_running()  # loky needs it, and starting it unblocks Ctrl-C, as Python 3.11 writes it
+    executor: ProcessPoolExecutor | None = None
     done = False
     try:
+        with _interrupts_blocked():
+            executor = ProcessPoolExecutor(max_workers=count, initializer=_depend_on_the_parent, initargs=(os.getpid(),))
+            executor.submit(os.getpid)  # starts the processes, which inherit what is blocked
         yield Workers(executor, count)
         done = True
     finally:
-        executor.shutdown(wait=True, kill_workers=not done)
+        if executor is not None:
+            executor.shutdown(wait=True, kill_workers=not done)
 
 
 def default_workers() -> int:
@@ -101,6 +111,30 @@ def default_workers() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _leave_interrupts_to_the_parent() -> None:
-    """Ignore Ctrl-C in a worker: it goes to the whole process group, and the parent ends its workers itself."""
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Hold Ctrl-C back in this thread; it takes effect at the block's end.
+
+    Ctrl-C goes to the whole process group, and an interpreter that it meets while it starts ends with a traceback.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _depend_on_the_parent(parent: int) -> None:
+    """Let a worker end when its parent ends it or dies, and not before.
+
+    Ctrl-C is the parent's to act on, wherever the worker was started from. A parent that is killed cannot end its workers, and
+    the pipe that they wait at stays open, as each of them holds both ends.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(_PARENT_POLL_SECONDS)
+    os._exit(1)

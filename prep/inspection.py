@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from manifests.csvfile import read_csv
+from manifests.errors import InvalidManifestError, Problem
 from manifests.manifest import Manifest
 from manifests.schema import FAILURES_NAME
 from manifests.store import load_manifest
@@ -79,8 +80,7 @@ def inspect_dataset(path: str | Path) -> Inspection:
     """
     manifest = load_manifest(path)
     sizes = _shard_sizes(manifest)
-    failures = manifest.root / FAILURES_NAME
-    stages = Counter(read_csv(failures).frame["stage"]) if failures.is_file() else Counter[str]()
+    stages = _failure_stages(manifest.root / FAILURES_NAME)
     table = manifest.class_table()
     return Inspection(
         path=os.fspath(manifest.root),
@@ -92,6 +92,16 @@ def inspect_dataset(path: str | Path) -> Inspection:
         missing=sizes.count(None),
         failures=dict(sorted(stages.items())),
     )
+
+
+def _failure_stages(path: Path) -> Counter[str]:
+    if not path.is_file():
+        return Counter()
+    frame = read_csv(path).frame
+    if "stage" not in frame.columns:
+        problem = Problem(kind="no-stage-column", column="stage", message="is missing; build again to write the file anew, or remove it")
+        raise InvalidManifestError(str(path), [problem])
+    return Counter(frame["stage"])
 
 
 def _shard_sizes(manifest: Manifest) -> list[int | None]:

@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+COMPLETED = "it came too late to stop anything: the new dataset is in place"
+"""Note on an interrupt that was held off until all was done."""
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -33,17 +36,25 @@ def sigterm_raises() -> Iterator[None]:
 def held_off() -> Iterator[None]:
     """Run the block to its end before Ctrl-C or SIGTERM take effect.
 
-    Signals reach Python in the main thread alone; in any other there is nothing to hold off.
+    Signals reach Python in the main thread alone; in any other there is nothing to hold off. What is raised by a signal
+    that came while the block ran to its end without an error carries the note `COMPLETED`.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     arrived: list[int] = []
     previous = {number: signal.signal(number, lambda number, _frame: arrived.append(number)) for number in _SIGNALS}
+    done = False
     try:
         yield
+        done = True
     finally:
         for held, handler in previous.items():
             signal.signal(held, handler)
         for number in arrived[:1]:
-            signal.raise_signal(number)
+            try:
+                signal.raise_signal(number)
+            except BaseException as error:
+                if done:
+                    error.add_note(COMPLETED)
+                raise

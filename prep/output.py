@@ -43,7 +43,7 @@ def check_output(source_root: Path, out: Path) -> None:
         raise UsageError(f"{out}: holds the source {source_root}; choose a folder of its own for the dataset")
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out}: is a file; expected a folder")
-    foreign = sorted(entry.name for entry in out.iterdir() if entry.name != STATE_FOLDER) if out.is_dir() else []
+    foreign = _entries(out) if out.is_dir() else []
     if foreign and not (out / METADATA_NAME).is_file():
         raise UsageError(f"{out}: holds files that are no dataset of prep's ({shown(foreign, 3)}); choose an empty or new folder")
 
@@ -128,14 +128,16 @@ def staged(out: Path) -> Iterator[Stage]:
     Raises:
         OutputError: the folder cannot be written, or another build holds it.
     """
-    made = [folder for folder in (out, *out.parents) if not folder.exists()]
     state = out / STATE_FOLDER
+    made = [folder for folder in (state, out, *out.parents) if not folder.exists()]
     stage = Stage(out, state / f"{_STAGE_PREFIX}{secrets.token_hex(4)}")
     with ExitStack() as stack:
         try:
+            stack.callback(_remove_empty_ones, made)
             state.mkdir(parents=True, exist_ok=True)
             stack.enter_context(locked(state))
-            stack.callback(_leave_nothing_of_a_first_build, out, made)
+            if not _entries(out):
+                stack.callback(_leave_nothing_of_a_first_build, out)
             for leftover in state.glob(f"{_STAGE_PREFIX}*"):  # of a build that was killed: the lock says it is dead
                 shutil.rmtree(leftover)
             stage.folder.mkdir()
@@ -145,15 +147,18 @@ def staged(out: Path) -> Iterator[Stage]:
         yield stage
 
 
-def _leave_nothing_of_a_first_build(out: Path, made: Sequence[Path]) -> None:
-    """Remove what was made for a dataset, if none came of it; before, there was nothing there (see `check_output`)."""
+def _remove_empty_ones(folders: Sequence[Path]) -> None:
+    for folder in folders:
+        _remove_if_empty(folder)
+
+
+def _leave_nothing_of_a_first_build(out: Path) -> None:
+    """Remove what was made in a folder in which nothing was, if no dataset came of it."""
     if not (out / MANIFEST_NAME).exists():
-        for folder in (SHARD_FOLDER, STATE_FOLDER):
-            shutil.rmtree(out / folder, ignore_errors=True)
+        for name in (SHARD_FOLDER, STATE_FOLDER):
+            shutil.rmtree(out / name, ignore_errors=True)
         for name in (METADATA_NAME, FAILURES_NAME):
             (out / name).unlink(missing_ok=True)
-        for folder in made:
-            _remove_if_empty(folder)
 
 
 def write_failures(failures: Sequence[Failure], path: Path) -> None:
@@ -164,6 +169,11 @@ def write_failures(failures: Sequence[Failure], path: Path) -> None:
     """
     rows = sorted((failure.id, failure.source, failure.stage, failure.error) for failure in failures)
     write_csv(pd.DataFrame(rows, columns=["id", "source", "stage", "error"], dtype=str), path)
+
+
+def _entries(out: Path) -> list[str]:
+    """Return what a folder holds besides the state of builds, by name."""
+    return sorted(entry.name for entry in out.iterdir() if entry.name != STATE_FOLDER)
 
 
 def _remove_shard(out: Path, id_: str) -> None:

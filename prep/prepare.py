@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from manifests.manifest import Manifest
 from manifests.names import collisions
+from manifests.schema import METADATA_NAME
 from prep.chunk import SurveyChunk, chunks_of, survey_chunk
-from prep.errors import SourceError, UsageError
+from prep.errors import OutputError, SourceError, UsageError
 from prep.executors import Workers
 from prep.output import load_existing
 from prep.plan import Plan, make_plan, raw_identity
@@ -81,13 +83,16 @@ def prepare(listing: Listing, out: Path, options: BuildOptions, workers: Workers
     """
     old = load_existing(out)
     stored = old.metadata.recipe if old else {}
-    shard_options = options.shards.filled_from(ShardOptions.from_dict(stored.get("options", {})))
+    shard_options = options.shards.filled_from(_stored_options(out, stored))
     splits = options.splits or (SplitSpec.from_dict(old.metadata.splits) if old else None)
     if old and (shard_options != options.shards or splits != options.splits):
         report.note(f"options left out are those of {out}: {_written(shard_options, splits)}")
     survey, unreadable = _surveyed(listing, workers, report)
     failed = {failure.id for failure in unreadable}
     records = [record for record in listing.records if record.id not in failed]
+    if not records:
+        # Before the recipe, which would be resolved from nothing and be another than that of the dataset there.
+        raise none_usable(listing, [*listing.failures, *unreadable])
     recipe, notes = resolve_recipe(listing.format, shard_options, survey)
     for note in [*survey.notes(), *notes]:
         report.note(note)
@@ -106,6 +111,21 @@ def prepare(listing: Listing, out: Path, options: BuildOptions, workers: Workers
     return Prepared(
         listing=listing, shards=shard_options, recipe=recipe, splits=splits, plan=plan, failures=failures, old=old, prune=options.prune
     )
+
+
+def none_usable(listing: Listing, failures: Sequence[Failure]) -> SourceError:
+    """Return the error of a source of which not one item can be used; each is listed with its reason."""
+    reasons = sorted(f"{failure.source}: {failure.stage}: {failure.error}" for failure in failures)
+    found = len(listing.records) + len(listing.failures)
+    return SourceError(f"not one of {counted(found, 'raw item')} could be used; mend or replace them:", reasons)
+
+
+def _stored_options(out: Path, stored: Mapping[str, Any]) -> ShardOptions:
+    try:
+        return ShardOptions.from_dict(dict(stored.get("options", {})))
+    except (UsageError, TypeError, ValueError) as error:
+        path = out / METADATA_NAME
+        raise OutputError(f"{path}: the recipe's options cannot be understood; mend it or choose another folder: {error}") from error
 
 
 def _surveyed(listing: Listing, workers: Workers, report: Reporter) -> tuple[Survey, list[Failure]]:

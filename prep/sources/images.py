@@ -1,7 +1,4 @@
-"""Reading images with Pillow: what a file's header says, and its pixels as an array.
-
-16-bit colour goes through imagecodecs, because Pillow reduces it to 8 bits without saying so.
-"""
+"""Reading images with Pillow: what a file's header says, and its pixels as an array."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
 import numpy as np
 import PIL
@@ -19,6 +16,8 @@ from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, MpoImage
 from manifests.npyfile import AnyArray
 from manifests.regularfile import open_regular
 from prep.errors import ItemError
+from prep.sources.deep import Depth, decode_16_bit_colour, deep_gray, depth_of, fit_deep, has_16_bit_colour, raw_mode_of
+from prep.sources.orientation import SIDEWAYS, orientation_of, upright
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 """Pillow's names of what is read, whatever a file's ending."""
@@ -28,16 +27,9 @@ _JPEGS = frozenset({"JPEG", "MPO"})  # MPO is the JPEG with a preview that many 
 MAX_PIXELS = 178_956_970
 """Larger images are refused before decoding: the size at which Pillow suspects a decompression bomb."""
 
-Depth = Literal["uint8", "uint16", "int32", "float32"]
 
 # Pillow loads the rarer ones of its plugins only when asked for, and then all of them.
 _PLUGINS = (BmpImagePlugin, GifImagePlugin, JpegImagePlugin, MpoImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin)
-
-_ORIENTATION_TAG = 0x0112  # TIFF 6.0 and Exif 2.3, tag Orientation
-_BITS_TAG, _PHOTOMETRIC_TAG, _SAMPLES_TAG, _PLANAR_TAG = 258, 262, 277, 284  # TIFF 6.0
-_WHITE_IS_ZERO, _RGB, _SEPARATE_PLANES = 0, 2, 2  # values of the photometric and the planar tag
-_UPRIGHT = 1
-_SIDEWAYS = frozenset({5, 6, 7, 8})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,13 +62,13 @@ def survey_image(path: Path) -> ImageFacts:
     with _opened(path) as image:
         width, height = image.size
         # Pillow decodes a whole PNG to look for Exif behind the pixels, where it hardly ever stands.
-        if (image.format != "PNG" or "exif" in image.info) and _orientation(image) in _SIDEWAYS:
+        if (image.format != "PNG" or "exif" in image.info) and orientation_of(image) in SIDEWAYS:
             width, height = height, width
         return ImageFacts(
             height=height,
             width=width,
             gray=_is_gray(image),
-            depth=_depth(image),
+            depth=depth_of(image),
             alpha=image.mode in {"LA", "PA", "RGBA", "RGBa", "La"} or "transparency" in image.info,
             animated=image.format != "MPO" and bool(getattr(image, "is_animated", False)),
         )
@@ -101,17 +93,17 @@ def read_image(path: Path, *, size: tuple[int, int] | None, gray: bool) -> AnyAr
     """
     with _opened(path) as image:
         # Before anything that may load the pixels, after which Pillow has forgotten how the file stored them.
-        depth, deep_colour, raw_mode = _depth(image), _has_16_bit_colour(image), _raw_mode(image)
+        depth, deep_colour, raw_mode = depth_of(image), has_16_bit_colour(image), raw_mode_of(image)
         if image.format == "PNG":
             image.load()  # its Exif may stand behind the pixels; damage must show here, not pass for missing Exif
-        orientation = _orientation(image)
-        stored_size = size[::-1] if size is not None and orientation in _SIDEWAYS else size
+        orientation = orientation_of(image)
+        stored_size = size[::-1] if size is not None and orientation in SIDEWAYS else size
         if depth == "uint8":
             array = _read_8_bit(image, stored_size, gray=gray)
         else:
-            pixels = _decode_16_bit_colour(path, image) if deep_colour else _deep_gray(image, raw_mode)
-            array = _fit_deep(pixels, np.dtype(depth), stored_size, gray=gray)
-    return _upright(array, orientation)
+            pixels = decode_16_bit_colour(path, image) if deep_colour else deep_gray(image, raw_mode)
+            array = fit_deep(pixels, np.dtype(depth), stored_size, gray=gray)
+    return upright(array, orientation)
 
 
 @contextmanager
@@ -158,119 +150,10 @@ def _read_8_bit(image: Image.Image, size: tuple[int, int] | None, *, gray: bool)
     return array.reshape(*array.shape[:2], 1 if gray else 3)  # (height, width, channel)
 
 
-def _fit_deep(pixels: AnyArray, dtype: np.dtype[np.generic], size: tuple[int, int] | None, *, gray: bool) -> AnyArray:
-    """Bring pixels of more than 8 bits to size and colour: channels are resized as float and rounded back."""
-    channels = pixels.reshape(*pixels.shape[:2], -1)  # (height, width, channel)
-    channels = channels[..., :3] if channels.shape[2] >= 3 else channels[..., :1]  # transparency goes
-    if size is not None and channels.shape[:2] != size:
-        planes = [Image.fromarray(plane.astype(np.float32)) for plane in np.moveaxis(channels, -1, 0)]
-        channels = np.stack([np.asarray(plane.resize(size[::-1], Image.Resampling.BILINEAR)) for plane in planes], axis=-1)
-    if gray and channels.shape[2] == 3:
-        channels = channels @ np.array([[0.299], [0.587], [0.114]])  # ITU-R BT.601 luma
-    if dtype.kind in "iu" and channels.dtype.kind == "f":
-        limits = np.iinfo(dtype.name)
-        channels = np.clip(np.rint(channels), limits.min, limits.max)
-    channels = channels.astype(dtype)
-    return channels if gray or channels.shape[2] == 3 else np.repeat(channels, 3, axis=2)
-
-
-def _decode_16_bit_colour(path: Path, image: Image.Image) -> AnyArray:
-    try:
-        import imagecodecs  # noqa: PLC0415  # an extra
-    except ImportError as error:
-        raise ItemError("has 16 bits in several channels; reading that needs imagecodecs: pip install 'shardfeed[images16]'") from error
-    pixels: AnyArray
-    if not isinstance(image, TiffImagePlugin.TiffImageFile):
-        pixels = imagecodecs.png_decode(path.read_bytes())
-        return pixels
-    if image.tag_v2[_PHOTOMETRIC_TAG] != _RGB:
-        raise ItemError(f"has 16 bits in several channels that are not RGB (TIFF photometric {image.tag_v2[_PHOTOMETRIC_TAG]})")
-    pixels = imagecodecs.tiff_decode(path.read_bytes())
-    if image.tag_v2.get(_PLANAR_TAG) == _SEPARATE_PLANES:
-        pixels = np.moveaxis(pixels, 0, -1)  # (channel, height, width) to (height, width, channel)
-    return _upright(pixels, _stored_orientation(image))
-
-
-def _deep_gray(image: Image.Image, raw_mode: str) -> AnyArray:
-    """Return one channel of more than 8 bits, where Pillow leaves two things undone.
-
-    Args:
-        image: whose pixels may have been loaded.
-        raw_mode: as it was before that.
-    """
-    pixels = np.asarray(image)
-    if raw_mode in {"I;32", "I;32B", "I;32N"} and pixels.size and pixels.min() < 0:
-        raise ItemError("has unsigned 32-bit values of 2,147,483,648 and more, which Pillow cannot read")
-    tags = image.tag_v2 if isinstance(image, TiffImagePlugin.TiffImageFile) else {}
-    if image.mode.startswith("I;16") and tags.get(_PHOTOMETRIC_TAG) == _WHITE_IS_ZERO:
-        # Of 8-bit grey with white as 0 Pillow makes the usual black as 0, of 16-bit grey it does not.
-        pixels = np.uint16((1 << tags[_BITS_TAG][0]) - 1) - pixels.astype(np.uint16)
-    return pixels
-
-
-def _raw_mode(image: Image.Image) -> str:
-    """Return how Pillow's decoder names the file's pixels, which says their true depth, such as `RGB;16B`."""
-    if not image.tile:  # type: ignore[attr-defined]  # of ImageFile, which every opened image is
-        return image.mode
-    arguments = image.tile[0][3]  # type: ignore[attr-defined]
-    return str(arguments[0] if isinstance(arguments, tuple) else arguments)
-
-
-def _has_16_bit_colour(image: Image.Image) -> bool:
-    if isinstance(image, TiffImagePlugin.TiffImageFile):
-        # Not by the raw mode, which is that of 8 bits when each channel has a plane of its own.
-        return bool(image.tag_v2.get(_SAMPLES_TAG, 1) > 1 and max(image.tag_v2.get(_BITS_TAG, (1,))) > 8)
-    return image.format == "PNG" and ";16" in _raw_mode(image) and image.mode in {"RGB", "RGBA", "LA"}
-
-
-def _depth(image: Image.Image) -> Depth:
-    if image.mode.startswith("I;16") or _has_16_bit_colour(image):
-        return "uint16"
-    if image.mode == "I":
-        return "int32"
-    return "float32" if image.mode == "F" else "uint8"
-
-
 def _is_gray(image: Image.Image) -> bool:
     if image.mode in {"P", "PA"}:
         palette = np.asarray(image.getpalette("RGB") or [], dtype=np.uint8).reshape(-1, 3)
         return bool((palette == palette[:, :1]).all())
-    if image.format == "PNG" and _raw_mode(image).startswith("LA"):
+    if image.format == "PNG" and raw_mode_of(image).startswith("LA"):
         return True  # Pillow opens 16-bit grey with transparency as RGBA
     return image.mode in {"1", "L", "LA", "La", "I", "F"} or image.mode.startswith("I;16")
-
-
-def _orientation(image: Image.Image) -> int:
-    """Return how far the pixels that Pillow gives are from upright, as an Exif orientation; it turns TIFF itself."""
-    return _UPRIGHT if image.format == "TIFF" else _stored_orientation(image)
-
-
-def _stored_orientation(image: Image.Image) -> int:
-    """Return the Exif orientation, 1 to 8; damaged or foreign values count as upright, as in viewers."""
-    try:
-        value = image.getexif().get(_ORIENTATION_TAG, _UPRIGHT)
-    except Exception:  # noqa: BLE001  # damaged Exif raises almost anything, and the pixels are sound all the same
-        return _UPRIGHT
-    return value if isinstance(value, int) and 1 <= value <= 8 else _UPRIGHT
-
-
-def _upright(array: AnyArray, orientation: int) -> AnyArray:
-    """Turn and flip pixels as the Exif orientation asks; shape (height, width, channel) in and out."""
-    match orientation:
-        case 2:
-            turned = array[:, ::-1]
-        case 3:
-            turned = array[::-1, ::-1]
-        case 4:
-            turned = array[::-1]
-        case 5:
-            turned = array.swapaxes(0, 1)
-        case 6:
-            turned = np.rot90(array, -1)
-        case 7:
-            turned = array[::-1, ::-1].swapaxes(0, 1)
-        case 8:
-            turned = np.rot90(array)
-        case _:
-            turned = array
-    return np.ascontiguousarray(turned)

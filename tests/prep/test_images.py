@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile, ImageOps, JpegImagePlugin
 
 from prep.errors import ItemError
-from prep.sources import images
 from prep.sources.images import MAX_PIXELS, ImageFacts, read_image, survey_image
+from prep.sources.orientation import upright
 
 HEIGHT, WIDTH = 5, 7
 ORIENTATION = 0x0112
@@ -383,7 +383,7 @@ def test_an_orientation_that_there_is_not_counts_as_upright(path: Path, value: i
 def test_turning_agrees_with_pillow(orientation: int) -> None:
     image = rgb()
     image.getexif()[ORIENTATION] = orientation
-    np.testing.assert_array_equal(images._upright(RGB8, orientation), np.asarray(ImageOps.exif_transpose(image)))
+    np.testing.assert_array_equal(upright(RGB8, orientation), np.asarray(ImageOps.exif_transpose(image)))
 
 
 # The smallest DCT scale that suffices

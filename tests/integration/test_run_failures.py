@@ -1,0 +1,166 @@
+"""Bad items among good ones: the good ones are built, the bad ones are written down, and the numbers add up."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from command_line import Outcome, check_refused, prep, set_age, snapshot, write_array, write_image, write_pets
+
+from manifests import load_manifest
+
+
+def failures_of(out: Path) -> list[dict[str, str]]:
+    with open(out / "failures.csv", encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def check_adds_up(summary: dict[str, Any]) -> None:
+    assert summary["found"] == summary["added"] + summary["rebuilt"] + summary["kept"] + summary["failed"]
+    assert summary["failed"] == len(summary["failures"])
+
+
+def build_json(*arguments: str | Path) -> Outcome:
+    outcome = prep("build-shards", *arguments, "--workers", "1", "--json")
+    check_adds_up(outcome.json)
+    return outcome
+
+
+def test_one_bad_image_does_not_end_the_build(pets: Path, out: Path) -> None:
+    (pets / "cats" / "bad.png").write_bytes(b"")
+    outcome = build_json(pets, out)
+    check_refused(outcome, 1, "failed: cats/bad.png: read: is empty (0 bytes)")
+    assert outcome.json | {"failures": []} == {
+        "out": str(out),
+        "found": 9,
+        "added": 8,
+        "rebuilt": 0,
+        "kept": 0,
+        "failed": 1,
+        "gone": 0,
+        "removed": 0,
+        "failures": [],
+    }
+    assert failures_of(out) == [{"id": "cats/bad", "source": "cats/bad.png", "stage": "read", "error": "is empty (0 bytes)"}]
+    assert len(load_manifest(out)) == 8
+    assert prep("verify", out).code == 0
+    assert "read 1" in prep("inspect", out).out
+
+
+@pytest.mark.parametrize(("allowed", "code"), [(0, 1), (1, 1), (2, 0), (3, 0)])
+def test_max_failures_decides_the_exit_code_and_nothing_else(allowed: int, code: int, pets: Path, out: Path) -> None:
+    (pets / "cats" / "bad.png").write_bytes(b"")
+    (pets / "dogs" / "bad.jpg").write_bytes(b"hello")
+    outcome = prep("build-shards", pets, out, "--max-failures", str(allowed))
+    assert outcome.code == code
+    assert len(load_manifest(out)) == 8
+    assert [row["source"] for row in failures_of(out)] == ["cats/bad.png", "dogs/bad.jpg"]
+    assert "8 added" in outcome.out
+    assert "2 failed" in outcome.out
+
+
+def test_every_failure_has_its_stage(raw: Path, out: Path) -> None:
+    write_array(raw / "x" / "good.npy", np.ones(3))
+    write_array(raw / "x" / "huge.npy", np.full(3, 1e30))
+    (raw / "x" / "torn.npy").write_bytes(b"\x93NUMPY")
+    (raw / "labels.csv").write_text("id,label\nx/good,1\nx/huge,1\nx/torn,1\nx/lost,1\n")
+    outcome = build_json(raw / "labels.csv", out, "--dtype", "uint8")
+    assert outcome.code == 1
+    assert {row["id"]: row["stage"] for row in failures_of(out)} == {"x/huge": "transform", "x/lost": "find", "x/torn": "read"}
+    reasons = {row["id"]: row["error"] for row in failures_of(out)}
+    assert "1e+30 does not fit uint8" in reasons["x/huge"]
+    assert "no file 'x/lost'" in reasons["x/lost"]
+
+
+def test_a_truncated_image_fails_alone_with_any_number_of_workers(pets: Path, out: Path) -> None:
+    path = write_image(pets / "cats" / "half.png", shape=(64, 64, 3))
+    path.write_bytes(path.read_bytes()[:2000])
+    for workers in ("1", "2"):
+        outcome = prep("build-shards", pets, out, "--workers", workers)
+        check_refused(outcome, 1, "failed: cats/half.png: read: cannot be decoded", "truncated")
+        assert [row["id"] for row in failures_of(out)] == ["cats/half"]
+
+
+def test_a_file_that_a_table_names_twice_over_is_not_guessed(raw: Path, out: Path) -> None:
+    for folder in ("one", "two"):
+        write_image(raw / folder / "a.png")
+    write_image(raw / "one" / "b.png")
+    (raw / "train.csv").write_text("image,label\na,x\nb,y\n")
+    check_refused(build_json(raw / "train.csv", out), 1, "could be any of 2 files", "one/a.png", "two/a.png")
+    assert load_manifest(out).ids == ["b"]
+
+
+def test_hostile_names_reach_neither_the_terminal_nor_the_csv_raw(pets: Path, out: Path) -> None:
+    write_image(pets / "cats" / "\x1b]0;owned\x07.png")
+    write_image(pets / "cats" / "two\nlines.png")
+    outcome = prep("build-shards", pets, out)
+    check_refused(outcome, 1, r"\x1b]0;owned\x07.png", r"two\nlines.png")
+    assert [row["id"] for row in failures_of(out)] == ["", ""]
+    assert [row["stage"] for row in failures_of(out)] == ["find", "find"]
+    assert b"\x1b" not in (out / "failures.csv").read_bytes()
+
+
+def test_many_failures_are_all_written_but_not_all_told(pets: Path, out: Path) -> None:
+    for number in range(30):
+        (pets / "cats" / f"bad{number:02d}.png").write_bytes(b"")
+    outcome = prep("build-shards", pets, out)
+    told = [line for line in outcome.err.splitlines() if line.startswith("failed: ")]
+    assert len(told) == 21
+    assert "10 more" in told[-1]
+    assert str(out / "failures.csv") in told[-1]
+    assert len(failures_of(out)) == 30
+
+
+def test_a_fixed_item_leaves_failures_csv_at_the_next_build(pets: Path, out: Path) -> None:
+    for name in ("one", "two"):
+        (pets / "cats" / f"{name}.png").write_bytes(b"")
+    assert build_json(pets, out).code == 1
+    write_image(pets / "cats" / "one.png", seed=5)
+    assert build_json(pets, out).json["added"] == 1
+    assert [row["id"] for row in failures_of(out)] == ["cats/two"]
+    write_image(pets / "cats" / "two.png", seed=6)
+    last = build_json(pets, out)
+    assert (last.code, last.json["added"], last.json["kept"]) == (0, 1, 9)
+    assert not (out / "failures.csv").exists()
+
+
+def test_an_item_that_has_become_bad_leaves_the_dataset_for_failures_csv(pets: Path, out: Path) -> None:
+    assert build_json(pets, out).code == 0
+    (pets / "cats" / "000.png").write_bytes(b"")
+    outcome = build_json(pets, out)
+    assert (outcome.code, outcome.json["kept"], outcome.json["failed"], outcome.json["gone"]) == (1, 7, 1, 0)
+    assert "cats/000" not in load_manifest(out).ids
+    assert not (out / "shards" / "cats" / "000.npy").exists()
+    assert prep("verify", out).code == 0
+
+
+def test_when_every_item_has_become_bad_the_dataset_stays(pets: Path, out: Path) -> None:
+    assert build_json(pets, out).code == 0
+    before = snapshot(out)
+    for path in pets.rglob("*.*"):
+        path.write_bytes(b"")
+        set_age(path, 5)
+    check_refused(prep("build-shards", pets, out), 1, "not one of 8 raw items", "cats/000.png", "dogs/003.bmp", "0 bytes")
+    check_refused(prep("build-shards", pets, out, "--prune", "--max-failures", "100"), 1, "not one of 8 raw items")
+    assert snapshot(out) == before
+
+
+def test_when_every_value_is_too_great_nothing_is_written(raw: Path, out: Path) -> None:
+    write_array(raw / "a.npy", np.full(3, 300))
+    check_refused(
+        prep("build-shards", raw, out, "--dtype", "uint8"), 1, "not one of 1 raw item", "a.npy: transform", "300 does not fit uint8"
+    )
+    assert not out.exists()
+
+
+def test_plan_tells_the_failures_that_it_can_see_and_writes_nothing(tmp_path: Path, out: Path) -> None:
+    raw = write_pets(tmp_path / "raw")
+    (raw / "cats" / "bad.png").write_bytes(b"")
+    outcome = prep("plan", raw, out, "--json")
+    assert outcome.code == 0
+    assert [failure["source"] for failure in outcome.json["failed"]] == ["cats/bad.png"]
+    assert "failed: cats/bad.png" in outcome.err
+    assert not out.exists()
