@@ -106,7 +106,9 @@ def _source_options(command: Command) -> Command:
                 help="Column of the table with the label; repeat it for several, the primary one first.",
             ),
             click.option("--allow-empty-labels", is_flag=True, help="Take samples that have no label."),
-            click.option("--size", type=SizeParam(), metavar="HxW", help="Resize images to HEIGHTxWIDTH pixels."),
+            click.option(
+                "--size", type=SizeParam(), metavar="HxW", help="Resize images to HEIGHTxWIDTH; shards are (height, width, channel)."
+            ),
             click.option(
                 "--color",
                 type=click.Choice(["auto", "rgb", "gray"]),
@@ -187,8 +189,9 @@ def build_shards(out: Path, workers: int | None, max_failures: int, *, as_json: 
     """Build or update the dataset OUT from the raw data SOURCE.
 
     SOURCE is a folder of images or of .npy/.npz arrays with one folder per class, or a CSV or Parquet table beside the
-    files that it names. Only what changed is built again; options left out are those of the last build. A raw item that
-    cannot be used goes to OUT/failures.csv, and the others are built.
+    files that it names. A sample's ID is its file's path without the ending, or what the table says. Only what changed
+    is built again; options left out are those of the last build. A raw item that cannot be used goes to
+    OUT/failures.csv, and the others are built.
 
     \b
     Examples:
@@ -202,7 +205,7 @@ def build_shards(out: Path, workers: int | None, max_failures: int, *, as_json: 
     return DATA_PROBLEM if summary.failed > max_failures else DONE
 
 
-@cli.command()
+@cli.command(short_help="Say what build-shards would add, rebuild, keep and remove.")
 @_source_options
 @_json_option
 def plan(out: Path, *, as_json: bool, source: Path, **values: Any) -> int:
@@ -254,7 +257,7 @@ def verify(out: Path, *, quick: bool, as_json: bool) -> int:
     return DATA_PROBLEM if findings else DONE
 
 
-@cli.command()
+@cli.command(short_help="Count IDs by split and class; array, sizes, failures.")
 @click.argument("out", type=_PATH)
 @_json_option
 def inspect(out: Path, *, as_json: bool) -> int:
@@ -269,7 +272,7 @@ def inspect(out: Path, *, as_json: bool) -> int:
     return DONE
 
 
-@cli.command()
+@cli.command(short_help="Write a manifest for .npy files that exist already.")
 @click.argument("folder", metavar="DIR", type=_PATH)
 @click.option("--labels", required=True, type=_PATH, help="CSV, TSV or Parquet table of IDs and labels, or a JSON object from ID to label.")
 @click.option("--id-column", help="Column of the table that names the samples.")

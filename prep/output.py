@@ -38,7 +38,9 @@ def check_output(source_root: Path, out: Path) -> None:
     if real_out == real_source:
         raise UsageError(f"{out}: is the source itself; choose another folder for the dataset")
     if real_source in real_out.parents:
-        raise UsageError(f"{out}: lies in the source {source_root}; the next build would take its files for raw ones")
+        raise UsageError(
+            f"{out}: lies in the source {source_root}; the next build would take its files for raw ones; choose a folder beside the source"
+        )
     if real_out in real_source.parents:
         raise UsageError(f"{out}: holds the source {source_root}; choose a folder of its own for the dataset")
     if out.exists() and not out.is_dir():

@@ -94,6 +94,7 @@ def prepare(listing: Listing, out: Path, options: BuildOptions, workers: Workers
         # Before the recipe, which would be resolved from nothing and be another than that of the dataset there.
         raise none_usable(listing, [*listing.failures, *unreadable])
     recipe, notes = resolve_recipe(listing.format, shard_options, survey)
+    _check_label_origin(out, stored, listing)
     for note in [*survey.notes(), *notes]:
         report.note(note)
     identities, vanished = _identities(listing.root, records, checksum=options.checksum)
@@ -118,6 +119,16 @@ def none_usable(listing: Listing, failures: Sequence[Failure]) -> SourceError:
     reasons = sorted(f"{failure.source}: {failure.stage}: {failure.error}" for failure in failures)
     found = len(listing.records) + len(listing.failures)
     return SourceError(f"not one of {counted(found, 'raw item')} could be used; mend or replace them:", reasons)
+
+
+def _check_label_origin(out: Path, stored: Mapping[str, Any], listing: Listing) -> None:
+    """Refuse to give a dataset's IDs labels from elsewhere, as a forgotten --labels would."""
+    before = stored.get("labels", listing.label_origin)
+    if before != listing.label_origin:
+        raise UsageError(
+            f"{out}: its labels came from {before}, now they would come from {listing.label_origin}; "
+            "pass the same --labels and --label as before, or choose another folder"
+        )
 
 
 def _stored_options(out: Path, stored: Mapping[str, Any]) -> ShardOptions:

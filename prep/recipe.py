@@ -13,6 +13,7 @@ import PIL
 
 from manifests.metadata import is_dtype_name
 from prep.errors import UsageError
+from prep.limits import MAX_PIXELS
 from prep.records import SourceFormat
 from prep.transforms.values import Scale
 
@@ -43,6 +44,8 @@ class ShardOptions:
     def __post_init__(self) -> None:
         if self.size is not None and not _is_size(self.size):
             raise UsageError(f"size must be two positive numbers of pixels, got {self.size}")
+        if self.size is not None and self.size[0] * self.size[1] > MAX_PIXELS:
+            raise UsageError(f"size must be at most {MAX_PIXELS:,} pixels, got {self.size[0]}x{self.size[1]}")
         if self.color not in {None, "auto", "rgb", "gray"}:
             raise UsageError(f"color must be auto, rgb or gray, got {self.color!r}")
         if self.dtype is not None and not is_dtype_name(self.dtype):

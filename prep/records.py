@@ -10,6 +10,9 @@ from typing import Literal
 
 SourceFormat = Literal["images", "arrays"]
 
+NO_LABELS = "none"
+"""`Listing.label_origin` of a source without labels."""
+
 _NO_COLUMNS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -56,6 +59,7 @@ class Listing:
         root: the folder that `Record.source` is relative to.
         records: sorted by ID; IDs are safe and distinct on every disk.
         label_columns: columns that hold labels, the primary one called `label`; empty if there are none.
+        label_origin: where labels come from, in words: another origin would give the same IDs other labels.
         failures: raw items found that cannot become records.
         notes: what was detected or left aside, one sentence each, for the user to see.
     """
@@ -64,5 +68,6 @@ class Listing:
     root: Path
     records: Sequence[Record]
     label_columns: tuple[str, ...]
+    label_origin: str
     failures: Sequence[Failure]
     notes: Sequence[str]

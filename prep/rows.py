@@ -56,7 +56,13 @@ def dataset_metadata(prepared: Prepared, frame: pd.DataFrame) -> Metadata:
     return Metadata(
         array=common_array(list(frame["shape"].unique()), list(frame["dtype"].unique())),
         labels=label_specs(frame, columns, old.metadata.labels if old else {}),
-        recipe={"format": recipe.format, "options": prepared.shards.as_dict(), "recipe": recipe.as_dict(), "digest": recipe.digest},
+        recipe={
+            "format": recipe.format,
+            "labels": prepared.listing.label_origin,
+            "options": prepared.shards.as_dict(),
+            "recipe": recipe.as_dict(),
+            "digest": recipe.digest,
+        },
         splits=splits,
     )
 

@@ -10,9 +10,7 @@ from manifests.errors import ArrayFileError
 from manifests.npyfile import AnyArray, read_array, read_stream
 from manifests.regularfile import open_regular
 from prep.errors import ItemError
-
-MAX_MEMBER_BYTES = 1 << 33
-"""A member of an `.npz` that claims to be larger is refused before it is unpacked: 8 GiB."""
+from prep.limits import MAX_MEMBER_BYTES
 
 
 def read_raw_array(path: Path, key: str | None) -> AnyArray:

@@ -8,7 +8,7 @@ from manifests.classes import classes_of
 from manifests.names import name_problem
 from manifests.schema import LABEL_SEPARATOR
 from prep.errors import SourceError
-from prep.records import Failure, Listing, Record, SourceFormat
+from prep.records import NO_LABELS, Failure, Listing, Record, SourceFormat
 from prep.sources.files import without_raw_suffix
 from prep.sources.identity import check_distinct
 from prep.text import counted, printable, shown
@@ -48,6 +48,7 @@ def list_folder(root: Path, paths: list[str], format_: SourceFormat, *, allow_em
         root=root,
         records=sorted(records, key=lambda record: record.id),
         label_columns=("label",) if labelled else (),
+        label_origin="folder names" if labelled else NO_LABELS,
         failures=failures,
         notes=[note],
     )

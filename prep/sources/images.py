@@ -16,6 +16,7 @@ from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, MpoImage
 from manifests.npyfile import AnyArray
 from manifests.regularfile import open_regular
 from prep.errors import ItemError
+from prep.limits import MAX_PIXELS
 from prep.sources.deep import Depth, decode_16_bit_colour, deep_gray, depth_of, fit_deep, has_16_bit_colour, raw_mode_of
 from prep.sources.orientation import SIDEWAYS, orientation_of, upright
 
@@ -23,9 +24,6 @@ FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 """Pillow's names of what is read, whatever a file's ending."""
 
 _JPEGS = frozenset({"JPEG", "MPO"})  # MPO is the JPEG with a preview that many cameras write
-
-MAX_PIXELS = 178_956_970
-"""Larger images are refused before decoding: the size at which Pillow suspects a decompression bomb."""
 
 
 # Pillow loads the rarer ones of its plugins only when asked for, and then all of them.

@@ -11,7 +11,7 @@ import pandas as pd
 from manifests.names import collisions, name_problem
 from manifests.schema import COLUMN_NAMES, split_label
 from prep.errors import SourceError, UsageError
-from prep.records import Failure, Listing, Record, SourceFormat
+from prep.records import NO_LABELS, Failure, Listing, Record, SourceFormat
 from prep.sources.files import ARRAY_SUFFIXES, FolderFiles, suffix_of, without_raw_suffix
 from prep.sources.identity import check_distinct
 from prep.sources.tablefile import read_table
@@ -99,6 +99,7 @@ def list_table(table_path: Path, root: Path, files: FolderFiles, options: TableO
         root=root,
         records=sorted(records, key=lambda record: record.id),
         label_columns=("label", *label_columns[1:]) if label_columns else (),
+        label_origin=f"table column {shown(list(label_columns), len(label_columns))}" if label_columns else NO_LABELS,
         failures=failures,
         notes=notes,
     )

@@ -216,3 +216,12 @@ def test_the_recipe_is_in_dataset_json(tmp_path: Path, out: Path) -> None:
     assert recipe["options"] == {"size": [4, 4]}
     assert recipe["recipe"]["channels"] == 3
     assert set(recipe["recipe"]["libraries"]) == {"pillow"}
+
+
+def test_labels_from_elsewhere_than_before_are_refused(pets: Path, existing: Path) -> None:
+    table = pets.parent / "labels.csv"
+    names = sorted(path.relative_to(pets).as_posix() for path in pets.rglob("*.png"))
+    table.write_text("id,kind\n" + "".join(f"{name},x\n" for name in names))
+    was = snapshot(existing)
+    check_refused(prep("build-shards", pets, existing, "--labels", table), 2, "folder names", "'kind'", "another folder")
+    assert snapshot(existing) == was
