@@ -25,6 +25,7 @@ class Buffer:
 
     Attributes:
         rows: C-contiguous, shape (rows, *shape), aligned to 64 bytes; row i is where sample i goes.
+        interface: how NumPy describes `rows` to others.
         headers: the headers that were read, one after the other.
         parts: a tuple (header i, row i) of writable views per row, as `os.readv` takes it. A row's view is one byte
             longer than the row, so that a file that goes on behind its sample shows; filled in order, each row then
@@ -38,6 +39,7 @@ class Buffer:
         start = -memory.ctypes.data % _ALIGNMENT
         aligned = memory[start : start + rows * row_bytes + 1]
         self.rows: AnyArray = aligned[:-1].view(dtype).reshape(rows, *shape)
+        self.interface: dict[str, Any] = self.rows.__array_interface__
         self.headers = bytearray(rows * header_bytes)
         elements, headers = aligned.data, memoryview(self.headers)
         self.parts = [
@@ -87,7 +89,7 @@ class _Loan:
         self._pool = pool
         self._buffer = buffer
         # https://numpy.org/doc/stable/reference/arrays.interface.html
-        self.__array_interface__: dict[str, Any] = {**buffer.rows[:rows].__array_interface__}
+        self.__array_interface__ = {**buffer.interface, "shape": (rows, *buffer.rows.shape[1:])}
 
     def __del__(self) -> None:
         self._pool.give_back(self._buffer)

@@ -57,6 +57,7 @@ class ShardReader:
         self._close = weakref.finalize(self, os.close, self._root)
         # bool, shape (folders,): whether the folder's symbolic links, if it has any, were seen to stay inside the root.
         self._is_safe = np.zeros(len(index.folders), dtype=np.bool_)
+        self._all_safe = False
         self._expected = str(index.array)
         self.shape, self.dtype = self._described()
         self._expected = f"{self.shape} {self.dtype}"
@@ -197,14 +198,14 @@ class ShardReader:
 
     def _check_folders(self, positions: npt.NDArray[np.int64]) -> None:
         """Follow the symbolic links of each shard's folder once, and refuse those that leave the root."""
-        folders = self._index.folder_of[positions]
-        if self._is_safe[folders].all():
+        if self._all_safe:
             return
-        for position, folder in zip(positions.tolist(), folders.tolist(), strict=True):
+        for position, folder in zip(positions.tolist(), self._index.folder_of[positions].tolist(), strict=True):
             if not self._is_safe[folder]:
                 if resolve_inside(self._index.root, self._index.folders[folder]) is None:
                     self._fail_outside(position)
                 self._is_safe[folder] = True
+        self._all_safe = bool(self._is_safe.all())
 
     def _fail_outside(self, position: int) -> NoReturn:
         found = f"a symbolic link that leads out of {self._index.root}"
