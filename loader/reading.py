@@ -103,23 +103,31 @@ class ShardReader:
         """
         if not header:
             return list(range(len(paths)))
-        root, open_, readv, close = self._root, os.open, os.readv, os.close
-        counts = []
-        for path, parts in zip(paths, buffer.parts, strict=False):
-            try:
-                file = open_(path, _FLAGS, dir_fd=root)
-                try:
-                    counts.append(readv(file, parts))
-                finally:
-                    close(file)
-            except OSError:
-                counts.append(-1)
         # None can give more than its parts hold, so the sum is right when each is.
         size, k = len(header) + self._row_bytes, len(paths)
-        if sum(counts) == k * size and buffer.headers.startswith(header * k):
+        if self._read_all(paths, buffer) == k * size and buffer.headers.startswith(header * k):
             return []
+        counts = [self._read_all([path], buffer, row) for row, path in enumerate(paths)]
         starts = range(0, k * len(header), len(header))
         return [row for row, start in enumerate(starts) if counts[row] != size or not buffer.headers.startswith(header, start)]
+
+    def _read_all(self, paths: list[bytes], buffer: Buffer, first: int = 0) -> int:
+        """Read shards into a buffer's rows from `first` on, and return the bytes that came; -1 if one cannot be read."""
+        root, flags, open_, readv, close = self._root, _FLAGS, os.open, os.readv, os.close
+        count = 0
+        file = -1
+        try:
+            for path, parts in zip(paths, buffer.parts[first:] if first else buffer.parts, strict=False):
+                file = open_(path, flags, dir_fd=root)
+                count += readv(file, parts)
+                close(file)
+                file = -1
+        except OSError:
+            return -1
+        finally:
+            if file >= 0:
+                close(file)
+        return count
 
     def _described(self) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
         """Return the samples' shape and dtype, of the first shard where the index does not say."""

@@ -64,8 +64,9 @@ def test_reading_against_a_loop_of_np_load(
         for batch in range(scale.batches):
             feed.batch(0, batch)
 
-    ratio = compare("reading, one process", "`np.load` in a loop", ours, np_load, len(paths))
-    assert not scale.measured or ratio >= 8
+    ratio = compare("reading, one process", "`np.load` per ID into `np.empty`", ours, np_load, len(paths))
+    # Far below what is measured on any machine so far, and far above what any change of method would leave.
+    assert not scale.measured or ratio >= 4
 
 
 def test_reading_against_the_three_system_calls_in_c(
