@@ -122,6 +122,8 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     except PIL.UnidentifiedImageError as error:
         raise ItemError(f"is no image of a known format ({', '.join(FORMATS)}), or one of a kind that Pillow cannot read") from error
     except Exception as error:
+        if isinstance(error, OSError) and error.strerror:  # the system's, not a decoder's
+            raise ItemError(f"cannot be read: {error.strerror}") from error
         # Decoders raise almost anything on damaged bytes; each means that this one file cannot be read.
         raise ItemError(f"cannot be decoded: {type(error).__name__}: {error}") from error
 

@@ -550,8 +550,9 @@ def test_16_bit_cmyk_is_refused_rather_than_reduced(path: Path) -> None:
 
 
 def test_a_file_that_is_not_there_is_a_bad_item(path: Path) -> None:
-    with pytest.raises(ItemError, match="FileNotFoundError"):
+    with pytest.raises(ItemError) as caught:
         survey_image(path)
+    assert str(caught.value) == "cannot be read: No such file or directory"  # without the path, which may be this machine's own
 
 
 @pytest.mark.parametrize("write", [png16(RGB16), tiff(RGB16, photometric="rgb")], ids=["PNG", "TIFF"])
@@ -610,5 +611,5 @@ def test_a_named_pipe_is_refused_at_once(tmp_path: Path) -> None:
     path = tmp_path / "pipe.png"
     os.mkfifo(path)
     for read in (survey_image, lambda path: read_image(path, size=None, gray=False)):
-        with pytest.raises(ItemError, match="no regular file"):
+        with pytest.raises(ItemError, match=r"^cannot be read: is no regular file$"):
             read(path)
