@@ -84,7 +84,8 @@ def list_table(table_path: Path, root: Path, files: FolderFiles, options: TableO
             failures.append(Failure(id=id_, source=printable(value), stage="find", error=_why_not_found(root, value, found)))
     if not records:
         raise SourceError(
-            f"{table_path}: none of the files named in column {path_column!r} is below {root} (first: {frame[path_column].iloc[0]!r})"
+            f"{table_path}: not one row's file could be found by column {path_column!r} below {root}:",
+            [f"row {line}: {failure.error}" for failure, line in zip(failures, lines, strict=True)],
         )
     check_distinct(records)
     unnamed = len(lookup.paths) - len({record.source for record in records})

@@ -81,8 +81,14 @@ def test_no_row_goes_missing(listed: Any) -> None:
 def test_a_table_of_which_no_file_is_there_is_refused(listed: Any) -> None:
     with pytest.raises(SourceError, match="no column names files below"):
         listed("image,label\na,cat\n", "b.png")
-    with pytest.raises(SourceError, match=r"none of the files named in column 'image' is below .*\(first: 'a'\)"):
+    with pytest.raises(SourceError, match=r"not one row's file could be found by column 'image' below .*\n  row 2: no file 'a' below"):
         listed("image,label\na,cat\n", "b.png", path_column="image")
+
+
+def test_a_table_of_which_every_name_is_that_of_several_files_says_so(listed: Any) -> None:
+    names = [f"{folder}/{i}.png" for folder in ("test", "train") for i in (1, 2)]
+    with pytest.raises(SourceError, match=r"row 2: '1' could be any of 2 files: .*\n  row 3: '2' could be any of 2 files"):
+        listed("image,label\n1,cat\n2,dog\n", *names)
 
 
 def test_a_file_whose_folder_is_no_utf_8_fails_alone(listed: Any, raw: Path) -> None:
