@@ -23,6 +23,8 @@ _LONGEST_FIELD = 1 << 24
 # A byte order mark is quoted so that the first name of a header cannot be taken for the file's own.
 _NEEDS_QUOTES = re.compile(r'[",\r\n\ufeff]')
 
+_NAME_IT = "give it one, or leave it out (pandas writes its index so, unless told to_csv(..., index=False))"
+
 
 @dataclass(frozen=True)
 class CsvTable:
@@ -142,7 +144,7 @@ def header_problems(header: Sequence[str], line: int) -> list[Problem]:
     if not header:
         return [Problem(kind="no-header", message="is empty; expected a header row")]
     problems = [
-        Problem(kind="header", row=line, message=f"field {position} of the header has no name")
+        Problem(kind="header", row=line, message=f"field {position} of the header has no name; {_NAME_IT}")
         for position, name in enumerate(header, start=1)
         if not name
     ]

@@ -58,7 +58,7 @@ def test_a_byte_order_mark_and_windows_line_ends_are_no_part_of_names(tmp_path: 
         (b"", "no-header|is empty"),
         (b"id,label\n", "has no rows"),
         (b"id,id\na,b\n", "more than once"),
-        (b",id\n0,a\n", "field 1 of the header has no name"),
+        (b",id\n0,a\n", r"field 1 of the header has no name; give it one, or leave it out .*index=False"),
         (b"id,label\na\n", "has 1 fields, the header 2"),
         (b'id,label\n"a,b\n', "cannot be parsed as CSV"),
         (b"id,label\n\xff,b\n", "row 2: is not UTF-8"),
@@ -179,6 +179,11 @@ def test_a_dictionary_of_labels_keeps_numbers_as_they_are_written(tmp_path: Path
 )
 def test_json_of_another_form_is_refused(tmp_path: Path, text: str | bytes, why: str) -> None:
     check_refused(written(tmp_path / "labels.json", text), why)
+
+
+def test_one_repeated_id_among_many_is_told_at_once(tmp_path: Path) -> None:
+    labels = ", ".join(f'"id-{i}": 0' for i in range(200_000))  # comparing each with each would take minutes
+    check_refused(written(tmp_path / "labels.json", f'{{{labels}, "id-7": 1}}'), "names an ID twice: 'id-7'$")
 
 
 @settings(deadline=None)
