@@ -109,7 +109,7 @@ def _check_row(
             check_row(header, int(row["row"]), str(path))
         sha256 = sha256_of(path) if sha256_of and row.get("sha256") else ""
     except (ArrayFileError, OSError) as error:
-        yield finding("damaged", str(error))
+        yield finding("damaged", str(error).removeprefix(f"{path}: "))
         return
     shape = header.shape[1:] if row.get("row") else header.shape
     yield from _check_header(finding, header, shape, row, manifest.metadata.array)

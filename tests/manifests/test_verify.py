@@ -107,6 +107,12 @@ def test_a_finding_says_what_was_expected_and_found(pets: Path) -> None:
     assert texts[3] == "extra: shards/x.npy: no row of the manifest names it"
 
 
+def test_a_damaged_shard_is_named_once_by_its_path_in_the_dataset(pets: Path) -> None:
+    path = pets / "shards/007.npy"
+    path.write_bytes(path.read_bytes() + b"x")
+    assert str(pets) not in str(verify(load_manifest(pets))[0])
+
+
 def test_findings_are_in_the_order_of_the_rows_then_extra_files_by_path(pets: Path) -> None:
     for id_ in ("null", "1e5", "NA"):
         (pets / f"shards/{id_}.npy").unlink()
