@@ -17,6 +17,7 @@ from prep.records import Failure, Record
 from prep.report import Reporter
 from prep.shards import WrittenShard
 from prep.splits import SplitSpec, assign_splits
+from prep.text import counted, shown
 
 
 def dataset_rows(prepared: Prepared, written: Mapping[str, WrittenShard], failures: Sequence[Failure], report: Reporter) -> pd.DataFrame:
@@ -29,6 +30,7 @@ def dataset_rows(prepared: Prepared, written: Mapping[str, WrittenShard], failur
         report: is told where splits change.
     """
     plan, old = prepared.plan, prepared.old
+    _tell_lost_rows(old, failures, report)
     old_rows = {} if old is None else {row["id"]: row for row in old.frame.to_dict("records")}
     done = [record for record in plan.to_build if record.id in written] + list(plan.keep)
     rows = [_row(record, written.get(record.id), plan.fingerprints[record.id], old_rows.get(record.id, {})) for record in done]
@@ -77,6 +79,15 @@ def assign_split_column(frame: pd.DataFrame, spec: SplitSpec, old: Manifest | No
             report.note("splits: other shares or seed than before, so every ID is assigned anew")
     strata = list(frame["label"]) if "label" in frame.columns else [""] * len(frame)
     frame["split"] = assign_splits(list(frame["id"]), strata, spec, kept)
+
+
+def _tell_lost_rows(old: Manifest | None, failures: Sequence[Failure], report: Reporter) -> None:
+    lost = sorted(failure.id for failure in failures if old is not None and failure.id in old)
+    if lost:
+        report.note(
+            f"dropped: {counted(len(lost), 'row')} whose raw item fails now: {shown(lost)}; "
+            "the next build takes them in again once it can read them, perhaps into another split"
+        )
 
 
 def _row(record: Record, shard: WrittenShard | None, fingerprint: str, old: Mapping[Any, Any]) -> dict[str, str]:

@@ -33,6 +33,7 @@ def test_one_bad_image_does_not_end_the_build(pets: Path, out: Path) -> None:
     (pets / "cats" / "bad.png").write_bytes(b"")
     outcome = build_json(pets, out)
     check_refused(outcome, 1, "failed: cats/bad.png: read: is empty (0 bytes)")
+    assert "dropped" not in outcome.err
     assert outcome.json | {"failures": []} == {
         "out": str(out),
         "found": 9,
@@ -132,6 +133,7 @@ def test_an_item_that_has_become_bad_leaves_the_dataset_for_failures_csv(pets: P
     (pets / "cats" / "000.png").write_bytes(b"")
     outcome = build_json(pets, out)
     assert (outcome.code, outcome.json["kept"], outcome.json["failed"], outcome.json["gone"]) == (1, 7, 1, 0)
+    assert "dropped: 1 row whose raw item fails now: 'cats/000'" in outcome.err
     assert "cats/000" not in load_manifest(out).ids
     assert not (out / "shards" / "cats" / "000.npy").exists()
     assert prep("verify", out).code == 0
