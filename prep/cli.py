@@ -167,7 +167,7 @@ def _splits(text: str | None, seed: int | None) -> SplitSpec | None:
     return parse_splits(text, seed or 0)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="shardfeed")
 def cli() -> None:
     """Turn raw data into one .npy shard per ID and a CSV manifest of IDs and labels.

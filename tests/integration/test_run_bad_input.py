@@ -292,6 +292,12 @@ def test_bad_input_is_told_in_json_too(bad: Bad, raw: Path, out: Path) -> None:
     assert outcome.json["error"]
 
 
+def test_a_call_without_a_command_is_one_line() -> None:
+    outcome = prep()
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err == "error: Missing command. (see prep --help)\n"
+
+
 @pytest.mark.parametrize("arguments", [[], ["build-shards"], ["build-shards", "raw"], ["adopt", "raw"], ["verify"], ["paint"], ["--what"]])
 def test_a_command_line_that_says_too_little_or_too_much_is_wrong_usage(arguments: list[str]) -> None:
     check_refused(prep(*arguments), USAGE, "--help")
