@@ -16,6 +16,7 @@ COLOUR = ImageFacts(height=8, width=9, gray=False, depth="uint8", alpha=False, a
 DEEP = ImageFacts(height=8, width=9, gray=True, depth="uint16", alpha=False, animated=False)
 FLOAT = ImageFacts(height=8, width=9, gray=True, depth="float32", alpha=False, animated=False)
 INT = ImageFacts(height=8, width=9, gray=True, depth="int32", alpha=False, animated=False)
+ALPHA = ImageFacts(height=8, width=9, gray=True, depth="uint8", alpha=True, animated=False)
 LARGE = ImageFacts(height=80, width=90, gray=False, depth="uint8", alpha=True, animated=True)
 
 
@@ -116,6 +117,7 @@ def test_an_option_of_another_kind_of_file_is_refused() -> None:
         ([], []),
         ([GRAY], ["images: 8x9 pixels; all grey; uint8"]),
         ([COLOUR, COLOUR], ["images: 8x9 pixels; all in colour; uint8"]),
+        ([ALPHA], ["images: 8x9 pixels; all grey; uint8", "transparency: 1 image has it; it is left out"]),
         ([GRAY, COLOUR, DEEP], ["images: 8x9 pixels; 2 grey, 1 in colour; 1 uint16, 2 uint8"]),
         (
             [LARGE, COLOUR, COLOUR],
