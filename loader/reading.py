@@ -13,6 +13,7 @@ import io
 import os
 import stat
 import weakref
+from collections.abc import Callable
 from typing import NoReturn
 
 import numpy as np
@@ -83,17 +84,37 @@ class ShardReader:
         Raises:
             ShardError: a shard is missing, damaged, unsafe, or of another shape or dtype.
         """
-        self._check_folders(positions)
-        if not self._header and len(positions):
-            self._read_slowly(int(positions[0]))
-        header = self._header
+        header = self._learned(positions)
         pool = self._buffers
         if not pool.fits(len(positions), len(header)):
             pool = self._buffers = BufferPool(len(positions), self.shape, self.dtype, len(header))
         buffer = pool.take()
+        self._fill(positions, buffer, header)
+        return pool.lend(buffer, len(positions))
+
+    def read_into(self, positions: npt.NDArray[np.int64], buffer_of: Callable[[int], Buffer]) -> None:
+        """Read samples into the first rows of a buffer.
+
+        Args:
+            positions: int64, shape (k,).
+            buffer_of: returns a buffer of at least k rows for headers of a given number of bytes.
+
+        Raises:
+            ShardError: as for `read`; the rows then hold anything.
+        """
+        header = self._learned(positions)
+        self._fill(positions, buffer_of(len(header)), header)
+
+    def _learned(self, positions: npt.NDArray[np.int64]) -> bytes:
+        """Return the header to expect, from the first shard that is asked for if none was parsed yet."""
+        self._check_folders(positions)
+        if not self._header and len(positions):
+            self._read_slowly(int(positions[0]))
+        return self._header
+
+    def _fill(self, positions: npt.NDArray[np.int64], buffer: Buffer, header: bytes) -> None:
         for row in self._read_fast(self._index.paths.take_bytes(positions), buffer, header):
             buffer.rows[row] = self._read_slowly(int(positions[row]))
-        return pool.lend(buffer, len(positions))
 
     def _read_fast(self, paths: list[bytes], buffer: Buffer, header: bytes) -> list[int]:
         """Read shards that are exactly as expected: three system calls each, and one look at all of them together.
