@@ -16,6 +16,7 @@ import pytest
 from loader.feed import Feed
 from loader.index import index_of_manifest
 from loader.options import FeedOptions
+from loader.workers import Workers
 from manifests import Manifest
 
 HEADER_BYTES = 128
@@ -88,3 +89,22 @@ def test_reading_against_the_three_system_calls_in_c(
         compare("reading, one process", "`open`, `readv`, `close` in C", ours, in_c, len(paths))
     finally:
         os.close(root)
+
+
+def test_iterating_with_two_workers_against_inline(dataset: Manifest, feed: Feed, scale: Any, compare: Callable[..., float]) -> None:
+    keys = [(0, batch) for batch in range(scale.batches)]
+    workers = Workers(feed, 2, 10)
+
+    def ahead() -> None:
+        for number, key in enumerate(keys):
+            workers.take(key, keys[number + 1 :])
+
+    def inline() -> None:
+        for key in keys:
+            feed.batch(*key)
+
+    try:
+        ahead()
+        compare("reading, 2 worker processes", "reading inline", ahead, inline, scale.batches * scale.batch_size)
+    finally:
+        workers.close()
