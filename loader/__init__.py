@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from loader.errors import BatchIndexError, LabelError, LoaderError, OptionError, SamplesError, ShardError
+from loader.errors import BatchIndexError, LabelError, LoaderError, OptionError, SamplesError, ShardError, WorkerError
 
 if TYPE_CHECKING:
     from loader.sequence import ManifestSequence
@@ -17,6 +17,7 @@ __all__ = [
     "OptionError",
     "SamplesError",
     "ShardError",
+    "WorkerError",
 ]
 
 

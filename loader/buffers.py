@@ -10,6 +10,7 @@ import math
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from manifests.npyfile import AnyArray
 
@@ -18,6 +19,11 @@ _ALIGNMENT = 64
 
 _KEPT = 4
 """Buffers that wait to be used again; a training loop holds a few batches at once, and gives them back in turn."""
+
+
+def buffer_bytes(rows: int, row_bytes: int) -> int:
+    """Return how much memory a buffer needs: one byte more than its rows (see `Buffer.parts`)."""
+    return rows * row_bytes + 1
 
 
 class Buffer:
@@ -32,12 +38,28 @@ class Buffer:
             overwrites what the one before it had too much.
     """
 
-    def __init__(self, rows: int, shape: tuple[int, ...], dtype: np.dtype[np.generic], header_bytes: int) -> None:
-        """Allocate memory for `rows` samples with headers of `header_bytes` bytes."""
+    def __init__(
+        self,
+        rows: int,
+        shape: tuple[int, ...],
+        dtype: np.dtype[np.generic],
+        header_bytes: int,
+        memory: npt.NDArray[np.uint8] | None = None,
+    ) -> None:
+        """Allocate memory for `rows` samples with headers of `header_bytes` bytes, or use some that is there.
+
+        Args:
+            rows: samples.
+            shape: of one sample.
+            dtype: of the samples.
+            header_bytes: before each sample in its file.
+            memory: uint8, of `buffer_bytes` or more, aligned to 64 bytes; None allocates.
+        """
         row_bytes = math.prod(shape) * dtype.itemsize
-        memory = np.empty(rows * row_bytes + 1 + _ALIGNMENT, np.uint8)
-        start = -memory.ctypes.data % _ALIGNMENT
-        aligned = memory[start : start + rows * row_bytes + 1]
+        if memory is None:
+            memory = np.empty(buffer_bytes(rows, row_bytes) + _ALIGNMENT, np.uint8)
+            memory = memory[-memory.ctypes.data % _ALIGNMENT :]
+        aligned = memory[: buffer_bytes(rows, row_bytes)]
         self.rows: AnyArray = aligned[:-1].view(dtype).reshape(rows, *shape)
         self.interface: dict[str, Any] = self.rows.__array_interface__
         self.headers = bytearray(rows * header_bytes)

@@ -5,7 +5,8 @@ LoaderError
 ├── BatchIndexError    a batch that the sequence does not have (also an IndexError)
 ├── SamplesError       samples that cannot make one feed: none at all, unsafe IDs, packs, several shapes
 ├── LabelError         labels that are missing, unknown or not of the label mode's kind
-└── ShardError         a shard that is missing, damaged, unsafe or of another shape or dtype
+├── ShardError         a shard that is missing, damaged, unsafe or of another shape or dtype
+└── WorkerError        worker processes that died, hung or could not start
 """
 
 from __future__ import annotations
@@ -58,6 +59,10 @@ class ShardError(LoaderError):
 
     def __str__(self) -> str:
         return f"shard {self.path} of ID {self.id!r}: expected {self.expected}, found {self.found}; {self.advice}"
+
+
+class WorkerError(LoaderError):
+    """Worker processes died or hung at a batch, whose IDs are named, or could not start."""
 
 
 def listing(items: Sequence[str]) -> str:

@@ -11,6 +11,7 @@ from loader.labels import targets
 from loader.options import FeedOptions
 from loader.order import batch_positions
 from loader.reading import ShardReader
+from loader.slots import Slot
 from manifests.npyfile import AnyArray
 
 Batch = tuple[AnyArray, AnyArray] | AnyArray
@@ -75,14 +76,36 @@ class Feed:
         """Read a batch.
 
         Returns:
-            X of shape (batch, *shape), and y (see `loader.labels.targets`) unless there are no labels. Both are fresh.
+            X of shape (batch, *shape), and y (see `loader.labels.targets`) unless there are no labels. Both are the caller's own.
 
         Raises:
             BatchIndexError: there is no such batch.
             ShardError: a shard is missing, damaged, unsafe, or of another shape or dtype.
         """
         positions = self.positions(pass_, batch)
-        x = self._reader.read(positions).astype(self.dtype, copy=False)
-        if self.index.codes is None:
-            return x
-        return x, targets(self.index.codes, positions)
+        return self.with_targets(self._reader.read(positions).astype(self.dtype, copy=False), positions)
+
+    def read_into(self, pass_: int, batch: int, slot: Slot) -> int:
+        """Read a batch's X into a slot.
+
+        Returns:
+            The number of samples.
+
+        Raises:
+            BatchIndexError, ShardError: as for `batch`.
+        """
+        positions = self.positions(pass_, batch)
+        if self._reader.dtype == self.dtype:
+            self._reader.read_into(positions, slot.buffer_of)
+        else:
+            slot.rows[: len(positions)] = self._reader.read(positions)
+        return len(positions)
+
+    def with_targets(self, x: AnyArray, positions: npt.NDArray[np.int64]) -> Batch:
+        """Return (X, y), or X alone when there are no labels.
+
+        Args:
+            x: shape (batch, *shape).
+            positions: int64, shape (batch,): of the samples in the index.
+        """
+        return x if self.index.codes is None else (x, targets(self.index.codes, positions))

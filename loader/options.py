@@ -49,7 +49,7 @@ class WorkerOptions:
     """Who does the reading; nothing of it changes a batch.
 
     Attributes:
-        workers: processes or threads that read; 0 and 1 read in the caller's own thread.
+        workers: processes or threads that read ahead; 0 of them, or 1 thread, read in the caller's own thread.
         use_multiprocessing: processes instead of threads.
         max_queue_size: batches that may wait ready.
     """

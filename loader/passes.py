@@ -30,6 +30,7 @@ class PassCounter:
         self._num_batches = num_batches
         self._number = 0
         self._served = 0
+        self._named = bytearray(num_batches)
         self._within = False
         self._ended: Literal["epoch", "by hand"] | None = None
         # TensorFlow asks for batches from a thread of its own.
@@ -43,6 +44,7 @@ class PassCounter:
             self._within = True
             self._ended = None
             self._served = 0
+            self._named = bytearray(self._num_batches)
 
     def end(self) -> None:
         """Note that an epoch ends, or that someone says so who never began one."""
@@ -53,11 +55,23 @@ class PassCounter:
                 self._ended = "by hand"
             self._within = False
 
-    def serve(self) -> int:
-        """Return the number, from 0, of the pass that the batch asked for now belongs to, and count the batch."""
+    def serve(self, index: int) -> tuple[int, int, bool]:
+        """Return which batch to give to someone who asks for batch `index`.
+
+        Within an epoch batches are given in the pass's own order, whatever index is named: Keras names each once, but by
+        default in an order that it shuffles itself, ahead of which nothing could be read. An index that was named
+        before in the same epoch, and any outside of an epoch, means just that batch.
+
+        Returns:
+            The number of the pass, the number of the batch within it, and whether an epoch walks through the pass.
+        """
         with self._lock:
+            number = self._settled()
+            if not self._within or self._named[index]:
+                return number, index, False
+            self._named[index] = 1
             self._served += 1
-            return self._settled()
+            return number, self._served - 1, True
 
     def current(self) -> int:
         """Return the number, from 0, of the pass that a batch asked for now would belong to."""

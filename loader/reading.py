@@ -8,11 +8,13 @@ say what is wrong.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
 import stat
 import weakref
+from collections.abc import Callable
 from typing import NoReturn
 
 import numpy as np
@@ -28,6 +30,12 @@ from manifests.npyfile import AnyArray, NpyHeader, read_header, read_stream
 # O_NOFOLLOW: a symbolic link is resolved and held against the root before it is opened.
 # O_NONBLOCK: a named pipe in place of a shard must not wait for its writer; regular files do not notice.
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+
+# What is not in the page cache is asked for all together, so the first shard that would have to be waited for ends the fast way.
+_NOWAIT = getattr(os, "RWF_NOWAIT", 0)
+
+_AHEAD = 128
+"""Shards that the kernel is asked for at once: enough to keep a disk busy, and far below the usual limit of open files."""
 
 _REBUILD = "build the shard again, or leave the row out"
 
@@ -64,6 +72,7 @@ class ShardReader:
         self._row_bytes = int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
         # The bytes before the elements, as they were in the last shard that was parsed.
         self._header = b""
+        self._nowait = _NOWAIT
         self._buffers = BufferPool(0, self.shape, self.dtype, 0)
 
     def close(self) -> None:
@@ -83,17 +92,37 @@ class ShardReader:
         Raises:
             ShardError: a shard is missing, damaged, unsafe, or of another shape or dtype.
         """
-        self._check_folders(positions)
-        if not self._header and len(positions):
-            self._read_slowly(int(positions[0]))
-        header = self._header
+        header = self._learned(positions)
         pool = self._buffers
         if not pool.fits(len(positions), len(header)):
             pool = self._buffers = BufferPool(len(positions), self.shape, self.dtype, len(header))
         buffer = pool.take()
+        self._fill(positions, buffer, header)
+        return pool.lend(buffer, len(positions))
+
+    def read_into(self, positions: npt.NDArray[np.int64], buffer_of: Callable[[int], Buffer]) -> None:
+        """Read samples into the first rows of a buffer.
+
+        Args:
+            positions: int64, shape (k,).
+            buffer_of: returns a buffer of at least k rows for headers of a given number of bytes.
+
+        Raises:
+            ShardError: as for `read`; the rows then hold anything.
+        """
+        header = self._learned(positions)
+        self._fill(positions, buffer_of(len(header)), header)
+
+    def _learned(self, positions: npt.NDArray[np.int64]) -> bytes:
+        """Return the header to expect, from the first shard that is asked for if none was parsed yet."""
+        self._check_folders(positions)
+        if not self._header and len(positions):
+            self._read_slowly(int(positions[0]))
+        return self._header
+
+    def _fill(self, positions: npt.NDArray[np.int64], buffer: Buffer, header: bytes) -> None:
         for row in self._read_fast(self._index.paths.take_bytes(positions), buffer, header):
             buffer.rows[row] = self._read_slowly(int(positions[row]))
-        return pool.lend(buffer, len(positions))
 
     def _read_fast(self, paths: list[bytes], buffer: Buffer, header: bytes) -> list[int]:
         """Read shards that are exactly as expected: three system calls each, and one look at all of them together.
@@ -101,33 +130,72 @@ class ShardReader:
         Returns:
             The rows of those that are not, which hold anything.
         """
+        k = len(paths)
         if not header:
-            return list(range(len(paths)))
-        # None can give more than its parts hold, so the sum is right when each is.
-        size, k = len(header) + self._row_bytes, len(paths)
-        if self._read_all(paths, buffer) == k * size and buffer.headers.startswith(header * k):
+            return list(range(k))
+        size = len(header) + self._row_bytes
+        done = self._read_cached(paths, buffer, size)
+        if done == k and buffer.headers.startswith(header * k):
             return []
-        counts = [self._read_all([path], buffer, row) for row, path in enumerate(paths)]
+        counts = [size] * done
+        for start in range(done, k, _AHEAD):
+            counts += self._read_cold(paths[start : start + _AHEAD], buffer, start)
         starts = range(0, k * len(header), len(header))
         return [row for row, start in enumerate(starts) if counts[row] != size or not buffer.headers.startswith(header, start)]
 
-    def _read_all(self, paths: list[bytes], buffer: Buffer, first: int = 0) -> int:
-        """Read shards into a buffer's rows from `first` on, and return the bytes that came; -1 if one cannot be read."""
-        root, flags, open_, readv, close = self._root, _FLAGS, os.open, os.readv, os.close
-        count = 0
+    def _read_cached(self, paths: list[bytes], buffer: Buffer, size: int) -> int:
+        """Read shards one after the other, up to the first that cannot be read at once and in full.
+
+        Returns:
+            How many were.
+        """
+        root, flags, nowait, open_, preadv, close = self._root, _FLAGS, self._nowait, os.open, os.preadv, os.close
+        done = 0
         file = -1
         try:
-            for path, parts in zip(paths, buffer.parts[first:] if first else buffer.parts, strict=False):
+            for path, parts in zip(paths, buffer.parts, strict=False):
                 file = open_(path, flags, dir_fd=root)
-                count += readv(file, parts)
+                if preadv(file, parts, 0, nowait) != size:
+                    break
                 close(file)
                 file = -1
-        except OSError:
-            return -1
+                done += 1
+        except OSError as error:
+            if error.errno == errno.EOPNOTSUPP:  # some file systems always wait
+                self._nowait = 0
         finally:
             if file >= 0:
                 close(file)
-        return count
+        return done
+
+    def _read_cold(self, paths: list[bytes], buffer: Buffer, first: int) -> list[int]:
+        """Read shards into a buffer's rows from `first` on: the kernel is told of all of them before the first is waited for.
+
+        Returns:
+            How many bytes each gave; -1 for one that cannot be read.
+        """
+        files: list[int] = []
+        counts: list[int] = []
+        try:
+            for path in paths:
+                try:
+                    file = os.open(path, _FLAGS, dir_fd=self._root)
+                except OSError:
+                    file = -1
+                files.append(file)
+                if file >= 0 and hasattr(os, "posix_fadvise"):
+                    with contextlib.suppress(OSError):  # it is only advice, and what is no file shows when it is read
+                        os.posix_fadvise(file, 0, 0, os.POSIX_FADV_WILLNEED)
+            for row, file in enumerate(files, start=first):
+                try:
+                    counts.append(os.readv(file, buffer.parts[row]) if file >= 0 else -1)
+                except OSError:
+                    counts.append(-1)
+        finally:
+            for file in files:
+                if file >= 0:
+                    os.close(file)
+        return counts
 
     def _described(self) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
         """Return the samples' shape and dtype, of the first shard where the index does not say."""

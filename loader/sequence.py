@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -16,6 +15,8 @@ from loader.index import Index, index_of_ids, index_of_manifest
 from loader.labels import LabelMode
 from loader.options import FeedOptions, WorkerOptions
 from loader.passes import PassCounter
+from loader.threads import Threads
+from loader.workers import Workers
 from manifests.manifest import Manifest
 
 
@@ -32,8 +33,8 @@ class ManifestSequence(keras.utils.PyDataset):  # type: ignore[misc]  # Keras sh
     on the order of calls nor on global random state. A new sequence is in pass 0, and each epoch of `fit` is the next
     pass. A person who walks through the batches by hand calls `on_epoch_end()` between two passes.
 
-    Note that `fit` permutes the *order of the batches* of a pass unless it is told `shuffle=False`; what is in batch i
-    stays.
+    During an epoch batches come in the pass's own order, also where `fit` asks for them in an order that it shuffles
+    itself, as it does by default. Outside of one, `sequence[i]` is batch i of the current pass.
     """
 
     def __init__(
@@ -66,10 +67,11 @@ class ManifestSequence(keras.utils.PyDataset):  # type: ignore[misc]  # Keras sh
             class_names: all classes in index order, instead of the manifest's own; each label must be one of them.
             dtype: that X is converted to, by value and without scaling; None keeps the shards' own.
             drop_remainder: leave out a pass's last batch when it is not full.
-            workers: processes or threads to read with. This release reads in the thread that asks for the batch,
-                however many are named, and says so in a warning if that is more than one.
-            use_multiprocessing: processes instead of threads; as for `workers`.
-            max_queue_size: batches that workers may have ready; as for `workers`.
+            workers: processes or threads that read ahead during an epoch. 0, and 1 without `use_multiprocessing`, read in
+                the thread that asks for the batch. The batches are the same, whatever the number.
+            use_multiprocessing: processes instead of threads. They are fresh interpreters, start with the first epoch, stay
+                over epochs, and need no `if __name__ == "__main__"` in the caller's script.
+            max_queue_size: batches that may be under way or wait ready.
 
         Raises:
             OptionError: an argument cannot be used.
@@ -87,12 +89,7 @@ class ManifestSequence(keras.utils.PyDataset):  # type: ignore[misc]  # Keras sh
             raise OptionError(f"manifest must be a Manifest, as manifests.load_manifest returns it, got {manifest!r:.100}")
         self._feed = Feed(manifest, options)
         self._passes = PassCounter(self._feed.num_batches)
-        if self._worker_options.workers > 1 or self._worker_options.use_multiprocessing:
-            warnings.warn(
-                f"workers={workers}, use_multiprocessing={use_multiprocessing}: this release reads batches in the thread that asks "
-                "for them, without workers. The batches are the same; pass workers=1, use_multiprocessing=False to say so yourself.",
-                stacklevel=2,
-            )
+        self._readers = _readers(self._feed, self._worker_options)
 
     @classmethod
     def from_ids(
@@ -179,7 +176,10 @@ class ManifestSequence(keras.utils.PyDataset):  # type: ignore[misc]  # Keras sh
             ShardError: a shard is missing, damaged, unsafe, or of another shape or dtype.
         """
         index = self._from_start(index)
-        return self._feed.batch(self._passes.serve(), index)
+        pass_, batch, walks = self._passes.serve(self._from_start(index))
+        if self._readers is None or not walks:
+            return self._feed.batch(pass_, batch)
+        return self._readers.take((pass_, batch), self._after(pass_, batch))
 
     def __repr__(self) -> str:
         feed = self._feed
@@ -220,6 +220,17 @@ class ManifestSequence(keras.utils.PyDataset):  # type: ignore[misc]  # Keras sh
         """The pass, from 0, that batches asked for now belong to; after `fit` and `predict` the one that just ran."""
         return self._passes.current()
 
+    def close(self) -> None:
+        """End the workers; the next epoch would start new ones. Garbage collection and the interpreter's end do it too."""
+        if self._readers is not None:
+            self._readers.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def ids(self, index: int | None = None) -> list[str]:
         """Return the IDs of the current pass in the order in which they are delivered, or those of one batch.
 
@@ -244,7 +255,21 @@ class ManifestSequence(keras.utils.PyDataset):  # type: ignore[misc]  # Keras sh
         """Note that an epoch ended: the next batch belongs to the next pass. Keras calls it, or whoever walks by hand."""
         self._passes.end()
 
+    def _after(self, pass_: int, batch: int) -> Iterator[tuple[int, int]]:
+        """Yield the batches that will be wanted after one: of this pass and, as an epoch hardly comes alone, of the next."""
+        yield from ((pass_, later) for later in range(batch + 1, len(self)))
+        yield from ((pass_ + 1, later) for later in range(len(self)))
+
     def _from_start(self, index: int) -> int:
         if not -len(self) <= index < len(self):
             raise BatchIndexError(f"no batch {index}; the sequence has {len(self)}, from 0")
         return index % len(self)
+
+
+def _readers(feed: Feed, options: WorkerOptions) -> Workers | Threads | None:
+    """Return who reads ahead; None if nobody does."""
+    if options.use_multiprocessing and options.workers > 0:
+        return Workers(feed, options.workers, options.max_queue_size)
+    if options.workers > 1:
+        return Threads(feed, options.workers, options.max_queue_size)
+    return None

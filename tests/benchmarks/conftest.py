@@ -81,13 +81,23 @@ def dataset(scale: Scale, tmp_path_factory: pytest.TempPathFactory) -> Manifest:
 def compare(benchmark: Any, scale: Scale) -> Callable[..., float]:
     """Measure two ways of one piece of work in pairs, note a line of the table, and return the median ratio."""
 
-    def measure(what: str, against: str, ours: Callable[[], object], theirs: Callable[[], object], samples: int) -> float:
+    def measure(
+        what: str,
+        against: str,
+        ours: Callable[[], object],
+        theirs: Callable[[], object],
+        samples: int,
+        *,
+        before: Callable[[], object] = lambda: None,
+    ) -> float:
         others: list[float] = []
 
         def time_theirs() -> None:
+            before()
             start = time.perf_counter()
             theirs()
             others.append(time.perf_counter() - start)
+            before()
 
         benchmark.pedantic(ours, setup=time_theirs, rounds=scale.rounds, iterations=1)
         if not scale.measured:

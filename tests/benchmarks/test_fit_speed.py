@@ -20,8 +20,10 @@ pytestmark = pytest.mark.slow
 class TutorialGenerator(keras.utils.PyDataset):
     """What the well-known tutorial has its readers paste: one `np.load` per ID, float64, floor division."""
 
-    def __init__(self, list_ids: list[str], labels: dict[str, int], folder: str, *, batch_size: int, shape: tuple[int, ...]) -> None:
-        super().__init__()
+    def __init__(
+        self, list_ids: list[str], labels: dict[str, int], folder: str, *, batch_size: int, shape: tuple[int, ...], **workers: Any
+    ) -> None:
+        super().__init__(**workers)
         self.list_ids, self.labels, self.folder = list_ids, labels, folder
         self.batch_size, self.shape = batch_size, shape
         self.on_epoch_end()
@@ -70,9 +72,26 @@ def test_fit_against_a_constant_batch(
     compare("`fit`, trivial model", "`fit` on one constant `tf.data` batch", lambda: fit(train), lambda: fit(constant), train.n_samples)
 
 
-def test_fit_against_the_tutorials_generator(
-    part: Manifest, train: ManifestSequence, fit: Callable[[Any], None], scale: Any, compare: Callable[..., float]
-) -> None:
+@pytest.fixture
+def make_generator(part: Manifest, scale: Any) -> Callable[..., TutorialGenerator]:
     labels = {id_: int(label) for id_, label in zip(part.frame["id"], part.frame["label"], strict=True)}
-    generator = TutorialGenerator(part.ids, labels, os.fspath(part.root / "shards"), batch_size=scale.batch_size, shape=scale.shape)
-    compare("`fit`, trivial model", "`fit` on the tutorial's generator", lambda: fit(train), lambda: fit(generator), len(part))
+    folder = os.fspath(part.root / "shards")
+    return lambda **workers: TutorialGenerator(part.ids, labels, folder, batch_size=scale.batch_size, shape=scale.shape, **workers)
+
+
+def test_fit_against_the_tutorials_generator(
+    train: ManifestSequence, make_generator: Callable[..., Any], fit: Callable[[Any], None], compare: Callable[..., float]
+) -> None:
+    generator = make_generator()
+    compare("`fit`, trivial model", "`fit` on the tutorial's generator", lambda: fit(train), lambda: fit(generator), train.n_samples)
+
+
+def test_fit_with_workers_against_the_tutorials_generator_with_workers(
+    part: Manifest, make_generator: Callable[..., Any], fit: Callable[[Any], None], scale: Any, compare: Callable[..., float]
+) -> None:
+    workers: dict[str, Any] = {"workers": 2, "use_multiprocessing": True}
+    generator = make_generator(**workers)
+    with ManifestSequence(part, batch_size=scale.batch_size, shuffle=True, **workers) as train:
+        fit(train)
+        what = "`fit`, trivial model, 2 worker processes"
+        compare(what, "the tutorial's generator with 2 worker processes of Keras", lambda: fit(train), lambda: fit(generator), len(part))

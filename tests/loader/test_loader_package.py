@@ -17,6 +17,7 @@ def test_the_public_names() -> None:
         "OptionError",
         "SamplesError",
         "ShardError",
+        "WorkerError",
     ]
     assert loader.__all__ == sorted(loader.__all__)
     assert all(hasattr(loader, name) for name in loader.__all__)

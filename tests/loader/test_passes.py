@@ -38,13 +38,15 @@ LOOKS = {
 
 
 def check_walk(passes: PassCounter, walk: str) -> None:
+    asked = 0
     for step in walk.split():
         if step == "B":
             passes.begin()
         elif step == "E":
             passes.end()
         elif step == "x":
-            assert passes.serve() == passes.current()
+            assert passes.serve(asked % 3)[0] == passes.current()
+            asked += 1
         else:
             assert passes.current() == int(step)
 
@@ -61,6 +63,31 @@ def test_a_look_at_the_data_is_no_pass(walk: str) -> None:
 
 def test_by_hand_the_first_batch_after_an_end_is_of_the_next_pass() -> None:
     passes = PassCounter(3)
-    assert [passes.serve(), passes.serve()] == [0, 0]
+    assert [passes.serve(2), passes.serve(0)] == [(0, 2, False), (0, 0, False)]
     passes.end()
-    assert passes.serve() == 1
+    assert passes.serve(1) == (1, 1, False)
+
+
+def test_within_an_epoch_batches_come_in_the_passes_own_order_whatever_is_asked_for() -> None:
+    passes = PassCounter(4)
+    for pass_, asked in enumerate([(2, 0, 3, 1), (3, 2, 1, 0), (0, 1, 2, 3)]):
+        passes.begin()
+        assert [passes.serve(index) for index in asked] == [(pass_, batch, True) for batch in range(4)]
+        passes.end()
+
+
+def test_a_batch_that_is_asked_for_twice_in_an_epoch_is_just_that_one_and_shifts_nothing() -> None:
+    passes = PassCounter(3)
+    passes.begin()
+    assert passes.serve(2) == (0, 0, True)
+    assert passes.serve(2) == (0, 2, False)
+    assert [passes.serve(1), passes.serve(0)] == [(0, 1, True), (0, 2, True)]
+
+
+def test_looks_of_several_batches_are_counted_by_what_was_served() -> None:
+    passes = PassCounter(3)
+    passes.begin()
+    passes.serve(0)
+    passes.end()
+    passes.begin()
+    assert passes.serve(0) == (0, 0, True)

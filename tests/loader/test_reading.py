@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -297,3 +299,67 @@ def test_a_shard_error_survives_pickling() -> None:
     again = pickle.loads(pickle.dumps(error))  # noqa: S301  # our own bytes
     assert str(again) == str(error) == "shard p of ID 'a': expected e, found f; do this"
     assert (again.id, again.path, again.expected, again.found, again.advice) == ("a", "p", "e", "f", "do this")
+
+
+def drop_from_cache(folder: Path) -> None:
+    """Have the kernel forget the shards' pages; it may keep some, which is a case of its own."""
+    os.sync()
+    for path in sorted(folder.rglob("*.npy")):
+        with open(path, "rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+@pytest.mark.parametrize("n", [1, 7, 200])
+@pytest.mark.parametrize("forgotten", ["all", "some", "none"])
+def test_shards_that_are_not_in_memory_are_read_the_same(make_dataset: Callable[..., Manifest], n: int, forgotten: str) -> None:
+    manifest = make_dataset(n, shape=(40, 50))
+    reader = reader_of(manifest)
+    expected = np.stack([np.load(manifest.path_of(id_)) for id_ in manifest.ids])
+    if forgotten != "none":
+        drop_from_cache(manifest.root)
+    if forgotten == "some":
+        for id_ in manifest.ids[: n // 2 : 2]:
+            np.load(manifest.path_of(id_))
+    assert np.array_equal(reader.read(np.arange(n)), expected)
+
+
+def test_a_file_system_that_always_waits_is_asked_once(make_dataset: Callable[..., Manifest], monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = make_dataset(6)
+    reader = reader_of(manifest)
+    asked: list[int] = []
+    preadv = os.preadv
+
+    def refuse(file: int, parts: Any, offset: int, flags: int = 0) -> int:
+        asked.append(flags)
+        if flags:
+            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+        return preadv(file, parts, offset)
+
+    monkeypatch.setattr(os, "preadv", refuse)
+    for _ in range(2):
+        assert np.array_equal(reader.read(np.arange(6))[5], np.load(manifest.path_of(manifest.ids[5])))
+    assert [flag != 0 for flag in asked] == [True] + [False] * 6
+
+
+def test_what_one_file_has_too_much_does_not_make_up_for_what_another_lacks(make_dataset: Callable[..., Manifest]) -> None:
+    manifest = make_dataset(6)
+    reader = reader_of(manifest)
+    reader.read(np.arange(6))
+    long, short = (manifest.path_of(manifest.ids[position]) for position in (1, 4))
+    long.write_bytes(long.read_bytes() + b"x")
+    short.write_bytes(short.read_bytes()[:-1])
+    with pytest.raises(ShardError, match=manifest.ids[1]):
+        reader.read(np.arange(6))
+
+
+@pytest.mark.parametrize("position", [0, 3, 5])
+def test_no_file_stays_open_after_an_error(make_dataset: Callable[..., Manifest], position: int) -> None:
+    manifest = make_dataset(6)
+    reader = reader_of(manifest)
+    reader.read(np.arange(6))
+    manifest.path_of(manifest.ids[position]).unlink()
+    before = os.listdir("/proc/self/fd")
+    for _ in range(3):
+        with pytest.raises(ShardError):
+            reader.read(np.arange(6))
+    assert len(os.listdir("/proc/self/fd")) == len(before)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import random
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -182,15 +181,6 @@ def test_each_epoch_trains_every_sample_once_in_the_promised_order(make_dataset:
     assert tally.take() == promised(manifest, 3, **options)
 
 
-def test_keras_own_shuffling_only_permutes_whole_batches(make_dataset: Callable[..., Manifest], tally: Tally) -> None:
-    manifest = make_dataset(30)
-    options = {"batch_size": 4, "shuffle": True, "seed": 5}
-    tally.fit(ManifestSequence(manifest, **options), epochs=3, verbose=0)
-    steps = tally.take()
-    for pass_ in range(3):
-        assert sorted(steps[8 * pass_ : 8 * pass_ + 8]) == sorted(promised(manifest, pass_, **options))
-
-
 def test_an_unbuilt_model_with_validation_starts_in_pass_0(make_dataset: Callable[..., Manifest]) -> None:
     train = Recorder(make_dataset(10), batch_size=4, shuffle=True)
     val = Recorder(make_dataset(10), batch_size=5)
@@ -274,23 +264,41 @@ def test_integer_shards_stay_integers_unless_told_otherwise(make_dataset: Callab
     assert x[3, 0, 0] == 3
 
 
-@pytest.mark.parametrize(
-    "asked", [{"workers": 4}, {"use_multiprocessing": True}, {"workers": 2, "use_multiprocessing": True, "max_queue_size": 5}]
-)
-def test_workers_are_taken_with_an_honest_word_and_never_handed_to_keras(
-    make_dataset: Callable[..., Manifest], asked: dict[str, Any]
-) -> None:
-    with pytest.warns(UserWarning, match=r"this release reads batches in the thread that asks for them") as caught:
-        sequence = ManifestSequence(make_dataset(4), **asked)
-    assert [warning.filename for warning in caught] == [__file__]
+WORKERS = [
+    {"workers": 0},
+    {"workers": 1},
+    {"workers": 3},
+    {"workers": 1, "use_multiprocessing": True},
+    {"workers": 2, "use_multiprocessing": True, "max_queue_size": 3},
+]
+
+
+@pytest.mark.parametrize("asked", WORKERS)
+def test_workers_are_never_handed_to_keras(make_dataset: Callable[..., Manifest], asked: dict[str, Any]) -> None:
+    sequence = ManifestSequence(make_dataset(4), **asked)
     assert (sequence.workers, sequence.use_multiprocessing) == (1, False)
 
 
-@pytest.mark.parametrize("asked", [{}, {"workers": 1}, {"workers": 0}, {"max_queue_size": 3}])
-def test_one_worker_needs_no_word(make_dataset: Callable[..., Manifest], asked: dict[str, Any]) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert ManifestSequence(make_dataset(4), **asked).workers == 1
+@pytest.mark.slow
+@pytest.mark.parametrize("asked", WORKERS)
+@pytest.mark.parametrize("keras_shuffles", [True, False])
+def test_every_way_of_reading_trains_each_sample_once_in_the_promised_order(
+    make_dataset: Callable[..., Manifest], tally: Tally, asked: dict[str, Any], keras_shuffles: bool
+) -> None:
+    manifest = make_dataset(30)
+    options = {"batch_size": 4, "shuffle": True, "seed": 7}
+    with ManifestSequence(manifest, **options, **asked) as sequence:
+        tally.fit(sequence, epochs=3, shuffle=keras_shuffles, verbose=0)
+        assert tally.take() == [batch for pass_ in range(3) for batch in promised(manifest, pass_, **options)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("asked", WORKERS)
+def test_predictions_line_up_whoever_reads(make_dataset: Callable[..., Manifest], identity: keras.Model, asked: dict[str, Any]) -> None:
+    with ManifestSequence(make_dataset(30), batch_size=4, shuffle=True, **asked) as sequence:
+        for _ in range(2):
+            found = identity.predict(sequence, verbose=0)[:, 0]
+            assert [f"s{int(value):03d}" for value in found] == sequence.ids()
 
 
 @pytest.mark.parametrize(
