@@ -65,7 +65,7 @@ def encode_labels(
     if label_mode == "binary" and len(classes) != 2:
         raise LabelError(
             f"label_mode 'binary' needs exactly 2 classes, found {len(classes)}: {_shown(classes)}; "
-            "use 'categorical' or 'int', or leave classes out of the manifest"
+            "use 'categorical' or 'int', or name the two with class_names"
         )
     index = {name: code for code, name in enumerate(classes)}
 

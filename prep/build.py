@@ -102,8 +102,11 @@ def _commit(
     if not written and not plan.keep:
         raise none_usable(prepared.listing, failures)
     frame = dataset_rows(prepared, written, failures, report)
+    metadata = dataset_metadata(prepared, frame, failures)
+    if prepared.recipe.format == "arrays" and metadata.array is not None and not metadata.array.is_fixed:
+        report.note(f"arrays: {metadata.array}; a batch needs one shape and dtype")
     old_ids = [] if prepared.old is None else prepared.old.ids
-    stage.commit(frame, dataset_metadata(prepared, frame), failures, sorted(written), sorted(set(old_ids).difference(frame["id"])))
+    stage.commit(frame, metadata, failures, sorted(written), sorted(set(old_ids).difference(frame["id"])))
     gone = len(plan.gone_without(failures))
     rebuilt = sum(record.id in written for record, _ in plan.rebuild)
     return BuildSummary(

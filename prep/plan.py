@@ -13,8 +13,9 @@ from manifests.manifest import Manifest
 from manifests.names import default_path
 from manifests.regularfile import open_regular
 from prep.records import Failure, Record
+from prep.shards import shard_bytes
 
-Reason = Literal["source changed", "recipe changed", "shard missing"]
+Reason = Literal["source changed", "recipe changed", "shard missing", "shard damaged"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +61,7 @@ def make_plan(
     """
     fingerprints = {record.id: fingerprint(identities[record.id], recipe_digest) for record in records}
     rows = {} if old is None else dict(zip(old.frame["id"], old.frame["fingerprint"], strict=True))
+    sizes = {} if old is None else _shard_sizes(old)
     add: list[Record] = []
     rebuild: list[tuple[Record, Reason]] = []
     keep: list[Record] = []
@@ -68,12 +70,29 @@ def make_plan(
             add.append(record)
         elif rows[record.id] != fingerprints[record.id]:
             rebuild.append((record, "source changed" if recipe_digest == old_digest else "recipe changed"))
-        elif old is not None and not (old.root / default_path(record.id)).is_file():
-            rebuild.append((record, "shard missing"))
+        elif old is not None and (damage := _damage(old.root / default_path(record.id), sizes.get(record.id))):
+            rebuild.append((record, damage))
         else:
             keep.append(record)
     gone = sorted(set(rows).difference(fingerprints))
     return Plan(add=add, rebuild=rebuild, keep=keep, gone=gone, fingerprints=fingerprints)
+
+
+def _shard_sizes(manifest: Manifest) -> dict[str, int]:
+    """Return ID -> bytes that its shard should have, for the rows that say their shape and dtype."""
+    if not {"shape", "dtype"} <= set(manifest.frame.columns):
+        return {}
+    rows = zip(manifest.frame["id"], manifest.frame["shape"], manifest.frame["dtype"], strict=True)
+    return {id_: shard_bytes(shape, dtype) for id_, shape, dtype in rows if shape and dtype}
+
+
+def _damage(path: Path, size: int | None) -> Reason | None:
+    """Say what is wrong with a shard as far as a look at its size tells; `prep verify` reads it."""
+    try:
+        found = os.stat(path).st_size
+    except FileNotFoundError:
+        return "shard missing"
+    return None if size in {None, found} else "shard damaged"
 
 
 def raw_identity(path: Path, *, checksum: bool) -> str:

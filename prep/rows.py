@@ -11,13 +11,16 @@ from manifests.counts import split_order
 from manifests.manifest import Manifest
 from manifests.metadata import Metadata, common_array
 from manifests.names import default_path
-from prep.labels import label_specs
+from prep.labels import are_measurements, label_specs
 from prep.prepare import Prepared
 from prep.records import Failure, Record
 from prep.report import Reporter
 from prep.shards import WrittenShard
 from prep.splits import SplitSpec, assign_splits
 from prep.text import counted, shown
+
+_ABSENT = "absent"
+"""Key under `splits` in dataset.json: IDs that have no row as their raw item fails, and the split they keep."""
 
 
 def dataset_rows(prepared: Prepared, written: Mapping[str, WrittenShard], failures: Sequence[Failure], report: Reporter) -> pd.DataFrame:
@@ -46,11 +49,14 @@ def dataset_rows(prepared: Prepared, written: Mapping[str, WrittenShard], failur
     return frame
 
 
-def dataset_metadata(prepared: Prepared, frame: pd.DataFrame) -> Metadata:
-    """Return what `dataset.json` says of the rows."""
+def dataset_metadata(prepared: Prepared, frame: pd.DataFrame, failures: Sequence[Failure]) -> Metadata:
+    """Return what `dataset.json` says of the rows; failed items that had a split before are remembered with it."""
     splits: dict[str, Any] = {}
     if prepared.splits is not None:
         splits = prepared.splits.as_dict()
+        before = _splits_before(prepared.old, prepared.splits)
+        absent = {failure.id: before[failure.id] for failure in failures if failure.id in before}
+        splits |= {_ABSENT: dict(sorted(absent.items()))} if absent else {}
     elif "split" in frame.columns:
         splits = {"names": list(split_order(frame["split"].unique()))}
     recipe, old = prepared.recipe, prepared.old
@@ -71,14 +77,20 @@ def dataset_metadata(prepared: Prepared, frame: pd.DataFrame) -> Metadata:
 
 def assign_split_column(frame: pd.DataFrame, spec: SplitSpec, old: Manifest | None, report: Reporter) -> None:
     """Fill the column `split`; rows keep the one they had unless the shares or the seed are others now."""
-    kept: dict[str, str] = {}
-    if old is not None and "split" in old.frame.columns:
-        if SplitSpec.from_dict(old.metadata.splits) == spec:
-            kept = dict(zip(old.frame["id"], old.frame["split"], strict=True))
-        else:
-            report.note("splits: other shares or seed than before, so every ID is assigned anew")
-    strata = list(frame["label"]) if "label" in frame.columns else [""] * len(frame)
+    kept = _splits_before(old, spec)
+    if old is not None and "split" in old.frame.columns and not kept:
+        report.note("splits: other shares or seed than before, so every ID is assigned anew")
+    labelled = "label" in frame.columns and not are_measurements(frame["label"])
+    strata = list(frame["label"]) if labelled else [""] * len(frame)
     frame["split"] = assign_splits(list(frame["id"]), strata, spec, kept)
+
+
+def _splits_before(old: Manifest | None, spec: SplitSpec) -> dict[str, str]:
+    """Return ID -> split of the dataset that was there, failed items included; empty if it was split by another spec."""
+    if old is None or "split" not in old.frame.columns or SplitSpec.from_dict(old.metadata.splits) != spec:
+        return {}
+    absent = old.metadata.splits.get(_ABSENT, {})
+    return {**(absent if isinstance(absent, dict) else {}), **dict(zip(old.frame["id"], old.frame["split"], strict=True))}
 
 
 def _tell_lost_rows(old: Manifest | None, failures: Sequence[Failure], report: Reporter) -> None:
@@ -86,7 +98,7 @@ def _tell_lost_rows(old: Manifest | None, failures: Sequence[Failure], report: R
     if lost:
         report.note(
             f"dropped: {counted(len(lost), 'row')} whose raw item fails now: {shown(lost)}; "
-            "the next build takes them in again once it can read them, perhaps into another split"
+            "the next build takes them in again, each into the split it had, once it can read them"
         )
 
 

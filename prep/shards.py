@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from numpy.lib import format as npy_format
 
 from manifests.npyfile import AnyArray
-from manifests.schema import format_shape
+from manifests.schema import format_shape, parse_shape
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +29,16 @@ class WrittenShard:
     shape: str
     dtype: str
     sha256: str
+
+
+@lru_cache
+def shard_bytes(shape: str, dtype: str) -> int:
+    """Return the size of a shard's file in bytes, from what the manifest says of it."""
+    axes = parse_shape(shape)
+    layout = {"descr": npy_format.dtype_to_descr(np.dtype(dtype).newbyteorder("<")), "fortran_order": False, "shape": axes}
+    header = io.BytesIO()
+    npy_format.write_array_header_1_0(header, layout)
+    return len(header.getvalue()) + math.prod(axes) * np.dtype(dtype).itemsize
 
 
 def write_shard(array: AnyArray, path: Path) -> WrittenShard:

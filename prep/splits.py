@@ -77,7 +77,8 @@ def assign_splits(ids: Sequence[str], strata: Sequence[str], spec: SplitSpec, ke
     """Assign every ID a split.
 
     Each stratum's counts come within one of its quota, and what remains of rounding goes where the whole dataset is
-    furthest below quota, so that many small strata do not all round to the same split. Within a stratum, IDs are taken
+    furthest below quota, so that many small strata do not all round to the same split; a class of one sample goes to the
+    largest split as long as that is short of samples. Within a stratum, IDs are taken
     in the order of a keyed hash: the assignment depends on the IDs, the strata and the seed, not on the order of rows.
 
     Args:
@@ -112,11 +113,14 @@ def _quotas(sizes: Mapping[str, int], fractions: Mapping[str, Fraction]) -> dict
     quotas = {stratum: {name: math.floor(share * size) for name, share in fractions.items()} for stratum, size in sizes.items()}
     total = sum(sizes.values())
     behind = {name: share * total - sum(quota[name] for quota in quotas.values()) for name, share in fractions.items()}
-    for stratum in sorted(sizes):
+    largest = max(fractions, key=fractions.__getitem__)
+    # Small strata first: while the largest split is short of IDs, it gets those of which there are too few for all.
+    for stratum in sorted(sizes, key=lambda stratum: (sizes[stratum], stratum)):
         quota = quotas[stratum]
         rounded_down = [name for name, share in fractions.items() if (share * sizes[stratum]).denominator != 1]
         for _ in range(sizes[stratum] - sum(quota.values())):
-            name = max(rounded_down, key=behind.__getitem__)
+            first = largest in rounded_down and not quota[largest] and behind[largest] > 0
+            name = largest if first else max(rounded_down, key=behind.__getitem__)
             rounded_down.remove(name)
             quota[name] += 1
             behind[name] -= 1

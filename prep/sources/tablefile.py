@@ -34,6 +34,9 @@ def read_table(path: Path) -> CsvTable:
         raise SourceError(str(error)) from error
     except OSError as error:
         raise SourceError(f"{path}: the table cannot be read: {error.strerror or error}") from error
+    only = str(table.frame.columns[0]) if len(table.frame.columns) == 1 else ""
+    if ";" in only or "\t" in only:
+        raise SourceError(f"{path}: its header {only!r} is one field; save the table with commas, or with tabs as .tsv")
     if not len(table.frame):
         raise SourceError(f"{path}: the table has no rows")
     return table

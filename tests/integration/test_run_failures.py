@@ -166,3 +166,23 @@ def test_plan_tells_the_failures_that_it_can_see_and_writes_nothing(tmp_path: Pa
     assert [failure["source"] for failure in outcome.json["failed"]] == ["cats/bad.png"]
     assert "failed: cats/bad.png" in outcome.err
     assert not out.exists()
+
+
+def test_an_item_that_failed_for_a_while_comes_back_to_the_split_it_had(raw: Path, out: Path) -> None:
+    """Else a sample of the training split could turn up in the test split."""
+    for number in range(30):
+        write_array(raw / f"{number:02d}.npy", np.full(3, number))
+    assert prep("build-shards", raw, out, "--split", "train=0.8,val=0.1,test=0.1").code == 0
+    was = load_manifest(out).frame.set_index("id")["split"].to_dict()
+    for number in range(0, 30, 3):
+        path = raw / f"{number:02d}.npy"
+        sound = path.read_bytes()
+        path.write_bytes(b"")
+        write_array(raw / f"more-{number:02d}.npy", np.full(3, number))
+        assert prep("build-shards", raw, out).code == 1
+        assert prep("build-shards", raw, out).code == 1
+        path.write_bytes(sound)
+        assert prep("build-shards", raw, out).code == 0
+    now = load_manifest(out).frame.set_index("id")["split"].to_dict()
+    assert {id_: now[id_] for id_ in was} == was
+    assert "absent" not in (out / "dataset.json").read_text()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from command_line import build, check_refused, prep, set_age, snapshot, write_array, write_image, write_pets
 
@@ -225,3 +227,20 @@ def test_labels_from_elsewhere_than_before_are_refused(pets: Path, existing: Pat
     was = snapshot(existing)
     check_refused(prep("build-shards", pets, existing, "--labels", table), 2, "folder names", "'kind'", "another folder")
     assert snapshot(existing) == was
+
+
+@pytest.mark.parametrize("damage", [lambda data: data + b"x", lambda data: data[:-1], lambda data: b""])
+def test_a_shard_whose_size_is_wrong_is_built_again(pets: Path, out: Path, damage: Callable[[bytes], bytes]) -> None:
+    build(pets, out)
+    was = snapshot(out)
+    shard = out / "shards" / "cats" / "001.npy"
+    shard.write_bytes(damage(shard.read_bytes()))
+    assert "cats/001: shard damaged" in prep("plan", pets, out).out
+    build(pets, out)
+    assert snapshot(out) == was
+
+
+def test_arrays_of_several_shapes_are_told(raw: Path, out: Path) -> None:
+    write_array(raw / "a.npy", np.zeros((2, 3)))
+    write_array(raw / "b.npy", np.zeros((2, 4)))
+    assert "arrays: (2, ?) float64; a batch needs one shape and dtype" in build(raw, out).err

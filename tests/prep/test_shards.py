@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 
 from manifests.schema import format_shape
 from prep import shards
-from prep.shards import write_shard
+from prep.shards import shard_bytes, write_shard
 
 DTYPES = ["bool", "uint8", "int8", "uint16", "int64", "float16", "float32", "float64", "complex64"]
 
@@ -72,3 +72,10 @@ def test_a_shard_that_cannot_be_written_is_an_os_error(tmp_path: Path) -> None:
 @given(hnp.arrays(st.sampled_from(DTYPES), hnp.array_shapes(min_dims=0, max_dims=5, min_side=0, max_side=4)))
 def test_any_array_survives_a_round_trip(tmp_path_factory: pytest.TempPathFactory, array: Any) -> None:
     check_shard(array, tmp_path_factory.getbasetemp() / "round-trip.npy")
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (3,), (2, 3, 4), (1,) * 30])
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "float32", "complex128"])
+def test_the_size_of_a_shard_is_known_from_its_row(tmp_path: Path, shape: tuple[int, ...], dtype: str) -> None:
+    written = write_shard(np.zeros(shape, dtype), tmp_path / "a.npy")
+    assert shard_bytes(written.shape, written.dtype) == (tmp_path / "a.npy").stat().st_size

@@ -208,3 +208,17 @@ def test_the_draw_is_the_same_on_every_machine() -> None:
         "train",
         "test",
     ]
+
+
+def test_a_class_of_one_sample_is_trained_on_while_training_is_short_of_samples() -> None:
+    ids = [f"{label}{number}" for label in "abcdef" for number in range(9)] + ["lonely"]
+    strata = [id_[0] if id_ != "lonely" else "lonely" for id_ in ids]
+    for seed in range(20):
+        made = parse_splits("train=0.8,val=0.1,test=0.1", seed)
+        assert dict(zip(ids, assign_splits(ids, strata, made, {}), strict=True))["lonely"] == "train"
+
+
+def test_classes_of_one_sample_do_not_starve_the_small_splits() -> None:
+    ids = [f"{number:03d}" for number in range(100)]
+    found = Counter(assign_splits(ids, ids, parse_splits("train=0.8,val=0.1,test=0.1", 0), {}))
+    assert found == {"train": 80, "val": 10, "test": 10}

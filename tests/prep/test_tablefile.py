@@ -193,3 +193,11 @@ def test_any_bytes_are_a_table_or_a_source_error(tmp_path_factory: pytest.TempPa
     with contextlib.suppress(SourceError):  # and no other error
         table = read_table(path)
         assert len(table.frame) == len(table.lines) > 0
+
+
+@pytest.mark.parametrize("text", ["id;label\na;b\n", "id\tlabel\na\tb\n"])
+def test_a_table_with_other_separators_is_told_apart(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text(text)
+    with pytest.raises(SourceError, match="one field; save the table with commas"):
+        read_table(path)
