@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from loader.errors import BatchIndexError, LabelError, LoaderError, OptionError, SamplesError, ShardError, WorkerError
+from manifests.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from loader.errors import BatchIndexError, LabelError, LoaderError, OptionError, SamplesError, ShardError, WorkerError
     from loader.sequence import ManifestSequence
 
 __all__ = [
@@ -20,11 +21,16 @@ __all__ = [
     "WorkerError",
 ]
 
-
-def __getattr__(name: str) -> type[ManifestSequence]:
-    """Import Keras when the first sequence is asked for, and not before."""
-    if name == "ManifestSequence":
-        from loader.sequence import ManifestSequence  # noqa: PLC0415  # late on purpose, see above
-
-        return ManifestSequence
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_names(
+    "loader",
+    {
+        "BatchIndexError": "errors",
+        "LabelError": "errors",
+        "LoaderError": "errors",
+        "ManifestSequence": "sequence",
+        "OptionError": "errors",
+        "SamplesError": "errors",
+        "ShardError": "errors",
+        "WorkerError": "errors",
+    },
+)

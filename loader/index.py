@@ -6,7 +6,7 @@ import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import SupportsIndex
+from typing import TYPE_CHECKING, SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +14,12 @@ import numpy.typing as npt
 from loader.errors import LabelError, OptionError, SamplesError, listing
 from loader.labels import LabelCodes, LabelMode, check_label_mode, encode_labels
 from loader.strings import PackedStrings
-from manifests.manifest import Manifest
 from manifests.metadata import ArraySpec, common_array
 from manifests.names import name_problem
 from manifests.schema import LABEL_SEPARATOR
+
+if TYPE_CHECKING:
+    from manifests.manifest import Manifest  # a worker is sent an index and needs no pandas
 
 
 @dataclass(frozen=True, kw_only=True)

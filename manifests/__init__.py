@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from manifests.errors import ArrayFileError, InvalidManifestError, ManifestError, NoManifestError, Problem, UnknownNameError
-from manifests.manifest import Manifest
-from manifests.metadata import ArraySpec, LabelSpec, Metadata
-from manifests.store import load_manifest, write_manifest
-from manifests.verify import Finding, verify
+from typing import TYPE_CHECKING
+
+from manifests.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from manifests.errors import ArrayFileError, InvalidManifestError, ManifestError, NoManifestError, Problem, UnknownNameError
+    from manifests.manifest import Manifest
+    from manifests.metadata import ArraySpec, LabelSpec, Metadata
+    from manifests.store import load_manifest, write_manifest
+    from manifests.verification import Finding, verify
 
 __all__ = [
     "ArrayFileError",
@@ -24,3 +29,23 @@ __all__ = [
     "verify",
     "write_manifest",
 ]
+
+__getattr__ = lazy_names(
+    "manifests",
+    {
+        "ArrayFileError": "errors",
+        "ArraySpec": "metadata",
+        "Finding": "verification",
+        "InvalidManifestError": "errors",
+        "LabelSpec": "metadata",
+        "Manifest": "manifest",
+        "ManifestError": "errors",
+        "Metadata": "metadata",
+        "NoManifestError": "errors",
+        "Problem": "errors",
+        "UnknownNameError": "errors",
+        "load_manifest": "store",
+        "verify": "verification",
+        "write_manifest": "store",
+    },
+)

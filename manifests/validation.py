@@ -23,7 +23,7 @@ _Lines = npt.NDArray[np.int64]
 def validate(frame: pd.DataFrame, lines: _Lines, metadata: Metadata) -> list[Problem]:
     """Return every problem of a manifest's rows, in the order of the rows; an empty list if it is sound.
 
-    Nothing on the disk is looked at: see `manifests.verify` for that.
+    Nothing on the disk is looked at: see `manifests.verification` for that.
 
     Args:
         frame: string columns, as read; empty strings where there is no value.

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from prep.adopt import AdoptOptions, adopt
-from prep.build import build_shards, plan_build
-from prep.errors import ItemError, OutputError, PrepError, SourceError, UsageError, WorkerError
-from prep.inspection import Inspection, inspect_dataset
-from prep.prepare import BuildOptions, Prepared
-from prep.recipe import ShardOptions
-from prep.records import Failure
-from prep.report import Reporter, SilentReporter, StderrReporter
-from prep.sources.detect import SourceOptions
-from prep.sources.table import TableOptions
-from prep.splits import SplitSpec, parse_splits
-from prep.summary import BuildSummary
+from typing import TYPE_CHECKING
+
+from manifests.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from prep.adoption import AdoptOptions, adopt
+    from prep.build import build_shards, plan_build
+    from prep.errors import ItemError, OutputError, PrepError, SourceError, UsageError, WorkerError
+    from prep.inspection import Inspection, inspect_dataset
+    from prep.prepare import BuildOptions, Prepared
+    from prep.recipe import ShardOptions
+    from prep.records import Failure
+    from prep.report import Reporter, SilentReporter, StderrReporter
+    from prep.sources.detect import SourceOptions
+    from prep.sources.table import TableOptions
+    from prep.splits import SplitSpec, parse_splits
+    from prep.summary import BuildSummary
 
 __all__ = [
     "AdoptOptions",
@@ -41,3 +46,33 @@ __all__ = [
     "parse_splits",
     "plan_build",
 ]
+
+__getattr__ = lazy_names(
+    "prep",
+    {
+        "AdoptOptions": "adoption",
+        "BuildOptions": "prepare",
+        "BuildSummary": "summary",
+        "Failure": "records",
+        "Inspection": "inspection",
+        "ItemError": "errors",
+        "OutputError": "errors",
+        "PrepError": "errors",
+        "Prepared": "prepare",
+        "Reporter": "report",
+        "ShardOptions": "recipe",
+        "SilentReporter": "report",
+        "SourceError": "errors",
+        "SourceOptions": "sources.detect",
+        "SplitSpec": "splits",
+        "StderrReporter": "report",
+        "TableOptions": "sources.table",
+        "UsageError": "errors",
+        "WorkerError": "errors",
+        "adopt": "adoption",
+        "build_shards": "build",
+        "inspect_dataset": "inspection",
+        "parse_splits": "splits",
+        "plan_build": "build",
+    },
+)

@@ -15,9 +15,9 @@ import click
 
 from manifests.errors import ManifestError
 from manifests.store import load_manifest
-from manifests.verify import verify as verify_dataset
-from prep.adopt import AdoptOptions
-from prep.adopt import adopt as adopt_arrays
+from manifests.verification import verify as verify_dataset
+from prep.adoption import AdoptOptions
+from prep.adoption import adopt as adopt_arrays
 from prep.build import build_shards as build
 from prep.build import plan_build
 from prep.errors import PrepError, UsageError

@@ -207,7 +207,7 @@ def test_a_full_disk_leaves_all_as_it_was(function: str, again: bool, tutorial: 
         raise OSError(28, "No space left on device", str(tutorial / "manifest.csv"))
 
     with monkeypatch.context() as patch:
-        patch.setattr(sys.modules["prep.adopt"], function, fail)  # `prep.adopt` itself is the function
+        patch.setattr(sys.modules["prep.adoption"], function, fail)  # `prep.adoption` itself is the function
         check_refused(adopt(tutorial, "--split", "train=0.5,val=0.5"), 1, "manifest.csv", "No space left")
     assert snapshot(tutorial) == before
     assert adopt(tutorial).code == 0

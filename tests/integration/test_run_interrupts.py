@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import subprocess
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
@@ -280,3 +282,18 @@ def test_the_commands_exit_codes_and_streams_are_those_of_a_process(pets: Path, 
 def test_a_stage_is_below_the_dataset_so_that_renames_stay_on_one_disk(out: Path) -> None:
     stage = Stage(out, out / STATE_FOLDER / "stage-x")
     assert out in stage.folder.parents
+
+
+def test_ctrl_c_while_the_command_is_imported_is_one_line() -> None:
+    code = "import importlib.abc, sys, prep.entry\n" + textwrap.dedent(
+        """
+        class Interrupt(importlib.abc.MetaPathFinder):
+            def find_spec(self, name, path, target=None):
+                if name == "prep.cli":
+                    raise KeyboardInterrupt
+        sys.meta_path.insert(0, Interrupt())
+        prep.entry.main()
+        """
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "error: interrupted; nothing was begun\n")

@@ -18,7 +18,7 @@ from manifests.names import name_problem, resolve_inside
 from manifests.npyfile import read_file_header
 from manifests.schema import MANIFEST_NAME, METADATA_NAME, format_shape
 from manifests.store import load_manifest, write_manifest
-from manifests.verify import file_sha256
+from manifests.verification import file_sha256
 from prep.errors import OutputError, SourceError, UsageError
 from prep.executors import default_workers
 from prep.interrupts import held_off
