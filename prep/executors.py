@@ -16,6 +16,7 @@ from multiprocessing import resource_tracker
 from typing import Any, TypeVar
 
 from prep.errors import WorkerError
+from prep.interrupts import held_off
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -96,7 +97,7 @@ def open_workers(count: int) -> Iterator[Workers]:
     executor: ProcessPoolExecutor | None = None
     done = False
     try:
-        with _interrupts_blocked():
+        with held_off(note=None), _interrupts_blocked():
             executor = ProcessPoolExecutor(max_workers=count, initializer=_depend_on_the_parent, initargs=(os.getpid(),))
             executor.submit(os.getpid)  # starts the processes, which inherit what is blocked
         yield Workers(executor, count)
@@ -113,9 +114,10 @@ def default_workers() -> int:
 
 @contextmanager
 def _interrupts_blocked() -> Iterator[None]:
-    """Hold Ctrl-C back in this thread; it takes effect at the block's end.
+    """Block Ctrl-C in the processes that this thread starts.
 
-    Ctrl-C goes to the whole process group, and an interpreter that it meets while it starts ends with a traceback.
+    Ctrl-C goes to the whole process group, and an interpreter that it meets while it starts ends with a traceback. In this
+    process the mask alone holds nothing back: numpy and Arrow have threads of their own, and any of them may take the signal.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

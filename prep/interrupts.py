@@ -33,11 +33,13 @@ def sigterm_raises() -> Iterator[None]:
 
 
 @contextmanager
-def held_off() -> Iterator[None]:
+def held_off(note: str | None = COMPLETED) -> Iterator[None]:
     """Run the block to its end before Ctrl-C or SIGTERM take effect.
 
-    Signals reach Python in the main thread alone; in any other there is nothing to hold off. What is raised by a signal
-    that came while the block ran to its end without an error carries the note `COMPLETED`.
+    Signals reach Python in the main thread alone; in any other there is nothing to hold off.
+
+    Args:
+        note: that what is raised by a signal carries if it came while the block ran to its end without an error.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -55,6 +57,6 @@ def held_off() -> Iterator[None]:
             try:
                 signal.raise_signal(number)
             except BaseException as error:
-                if done:
-                    error.add_note(COMPLETED)
+                if done and note is not None:
+                    error.add_note(note)
                 raise
