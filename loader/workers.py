@@ -63,10 +63,11 @@ class _Process:
 
     def close(self) -> None:
         """Close the pipes, once: a number that is closed twice may be another file's by then."""
-        for descriptor in (self.tasks, self.replies):
+        descriptors = self.tasks, self.replies
+        self.tasks = self.replies = -1  # first: an interrupt may come in between
+        for descriptor in descriptors:
             if descriptor >= 0:
                 os.close(descriptor)
-        self.tasks = self.replies = -1
 
 
 class Workers:
@@ -95,6 +96,7 @@ class Workers:
         self._under_way: set[Key] = set()
         self._done: dict[Key, tuple[int, int] | BaseException] = {}
         self._attempts: dict[Key, int] = {}
+        self._is_amid = False  # whether a call is, or was when an interrupt ended it, in the middle of things
         self._end = weakref.finalize(self, _end_all, self._processes)
 
     def take(self, key: Key, ahead: Iterable[Key]) -> Batch:
@@ -111,29 +113,40 @@ class Workers:
         if os.getpid() != self._owner:  # a fork of the process that the workers belong to
             return self._feed.batch(*key)
         with self._lock:
+            if self._is_amid:
+                # Ctrl-C comes between any two steps. What a worker was told, or said, may be lost then, and the next reply would be
+                # taken for another batch's.
+                self.close()
+            self._is_amid = True
             wanted = [key, *(k for k, _ in zip(ahead, range(self._queue_size - 1), strict=False))]
             self._forget_others(set(wanted))
             self._start()
             self._dispatch(wanted)
             if key not in self._done and key not in self._under_way:
+                self._is_amid = False
                 return self._feed.batch(*key)  # no slot is free, and waiting for Keras to give one back could be for ever
             while key not in self._done:
                 self._collect()
                 self._dispatch(wanted)
             outcome = self._done.pop(key)
             self._attempts.pop(key, None)
-            if isinstance(outcome, BaseException):
-                raise outcome
-            return self._feed.with_targets(self._hand_over(*outcome), self._feed.positions(*key))
+            x = None if isinstance(outcome, BaseException) else self._hand_over(*outcome)
+            self._is_amid = False
+        if isinstance(outcome, BaseException):
+            raise outcome
+        assert x is not None  # noqa: S101  # for the type checker
+        return self._feed.with_targets(x, self._feed.positions(*key))
 
     def close(self) -> None:
         """End the processes; the next `take` starts new ones."""
         with self._lock:
+            self._is_amid = True  # until all of it is done
             _end_all(self._processes)
             self._under_way.clear()
             self._done.clear()
             self._memory = None
             self._free = []
+            self._is_amid = False
 
     @property
     def process_ids(self) -> list[int]:
@@ -145,9 +158,9 @@ class Workers:
             # Those under way or ready, those lent, and one to move in.
             slots = self._queue_size + _LENT + 1
             layout = SlotLayout(slots=slots, rows=self._feed.options.batch_size, shape=self._feed.shape, dtype=self._feed.dtype)
-            self._memory = SlotMemory(layout)
             self._free = list(range(slots))
             self._lent = set()
+            self._memory = SlotMemory(layout)
         while len(self._processes) < self._count:
             self._processes.append(
                 _started(
@@ -211,6 +224,7 @@ class Workers:
             if said == READY:
                 continue
             key, slot = process.queue.popleft()
+            assert said == slot  # noqa: S101  # else one batch would be handed over as another
             self._under_way.discard(key)
             if isinstance(outcome, BaseException):
                 self._free.append(slot)
@@ -264,9 +278,12 @@ class Workers:
 
 def _started(job: Job, memory: SlotMemory) -> _Process:
     """Start a worker and send it its job."""
+    raw = pickle.dumps(job)
     task_read, task_write = os.pipe()
     reply_read, reply_write = os.pipe()
-    arguments = [sys.executable, "-c", _BOOTSTRAP, json.dumps(sys.path), str(task_read), str(reply_write), str(memory.descriptor)]
+    # -P: nothing is imported from the current folder before the path is the caller's, not even a json.py that lies there.
+    path = json.dumps([entry for entry in sys.path if isinstance(entry, str)])
+    arguments = [sys.executable, "-P", "-c", _BOOTSTRAP, path, str(task_read), str(reply_write), str(memory.descriptor)]
     try:
         # A session of its own: Ctrl-C in a terminal is for the process that trains, which ends its workers itself.
         popen = subprocess.Popen(  # noqa: S603  # our own module
@@ -279,7 +296,6 @@ def _started(job: Job, memory: SlotMemory) -> _Process:
     finally:
         os.close(task_read)
         os.close(reply_write)
-    raw = pickle.dumps(job)
     process = _Process(popen, task_write, reply_read, since=time.monotonic())
     with contextlib.suppress(BrokenPipeError):  # it died at once, and its other pipe will say so
         write_all(task_write, LENGTH.pack(len(raw)) + raw)
@@ -299,6 +315,7 @@ def _end(process: _Process, *, seconds: float) -> None:
 def _end_all(processes: list[_Process]) -> None:
     for process in processes:
         process.close()  # all of them notice at the same time
+    deadline = time.monotonic() + _END_SECONDS
     for process in processes:
-        _end(process, seconds=_END_SECONDS)
+        _end(process, seconds=max(0.0, deadline - time.monotonic()))
     processes.clear()

@@ -236,6 +236,38 @@ def test_closed_workers_start_again(make_workers: MakeWorkers, feed: Feed) -> No
     check_batch(workers, feed, 0, 1)
 
 
+class Interrupted(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("place", ["write_all", "Replies.feed", "os.read"])
+def test_an_interrupt_between_any_two_steps_never_makes_one_batch_another(
+    make_workers: MakeWorkers, feed: Feed, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise Interrupted
+
+    workers = make_workers(1, 4)
+    check_batch(workers, feed, 0, 0)
+    for batch in range(1, 4):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"loader.workers.{place}", interrupt)
+            with pytest.raises(Interrupted):
+                workers.take((batch, 3), after(batch, 3))
+        for later in range(BATCHES):
+            check_batch(workers, feed, batch, later)
+
+
+def test_neither_the_current_folder_nor_odd_entries_of_the_path_keep_workers_from_starting(
+    make_workers: MakeWorkers, feed: Feed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("json", "struct", "pickle"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('the wrong one')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path, tmp_path])
+    check_batch(make_workers(), feed, 0, 0)
+
+
 SCRIPT = """
 import os, sys
 import numpy as np
