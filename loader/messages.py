@@ -21,7 +21,6 @@ REPLY = struct.Struct("<qq")
 """slot, and the number of samples; or `READY`, 0; or the slot and minus the number of bytes of an error that follows."""
 
 READY = -1
-LENGTH = struct.Struct("<q")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -83,7 +83,7 @@ class SlotMemory:
         self.layout = layout
         size = layout.slots * layout.slot_bytes
         if descriptor is None:
-            descriptor = _anonymous_file()
+            descriptor = anonymous_file()
             os.ftruncate(descriptor, size)
         self.descriptor = descriptor
         weakref.finalize(self, os.close, descriptor)
@@ -115,7 +115,8 @@ class _SlotLoan:
         self._give_back(self._number)
 
 
-def _anonymous_file() -> int:
+def anonymous_file() -> int:
+    """Make a file that has no name, in memory where the system can, and return its descriptor."""
     if hasattr(os, "memfd_create"):
         return os.memfd_create("shardfeed", os.MFD_CLOEXEC)
     with tempfile.TemporaryFile(prefix="shardfeed-") as file:

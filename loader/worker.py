@@ -8,25 +8,23 @@ import threading
 import time
 
 from loader.feed import Feed
-from loader.messages import LENGTH, READY, REPLY, TASK, Job, pack_error, read_exactly, write_all
+from loader.messages import READY, REPLY, TASK, Job, pack_error, read_exactly, write_all
 from loader.slots import SlotMemory
 
 _PARENT_POLL_SECONDS = 1.0
 
 
-def main(tasks: int, replies: int, memory: int) -> None:
+def main(tasks: int, replies: int, memory: int, job_file: int) -> None:
     """Work until the pipe of tasks is closed.
 
     Args:
-        tasks: descriptor to read the job and the tasks from.
+        tasks: descriptor to read tasks from.
         replies: descriptor to write replies to.
         memory: descriptor of the shared memory.
+        job_file: descriptor of the file with the job.
     """
-    length = read_exactly(tasks, LENGTH.size)
-    raw = read_exactly(tasks, LENGTH.unpack(length)[0]) if length else None
-    if raw is None:
-        return
-    job: Job = pickle.loads(raw)  # noqa: S301  # from the process that started this one, through a pipe that nobody else has
+    with open(job_file, "rb") as file:
+        job: Job = pickle.load(file)  # noqa: S301  # from the process that started this one, in a file that nobody else has
     threading.Thread(target=_end_with, args=(job.parent,), daemon=True).start()
     feed = Feed(job.index, job.options)
     slots = SlotMemory(job.layout, memory).slots
@@ -40,10 +38,10 @@ def main(tasks: int, replies: int, memory: int) -> None:
         write_all(replies, reply)
 
 
-def run(tasks: int, replies: int, memory: int) -> None:
+def run(tasks: int, replies: int, memory: int, job_file: int) -> None:
     """Be a worker: `main`, and quietly at its end."""
     try:
-        main(tasks, replies, memory)
+        main(tasks, replies, memory, job_file)
     except (BrokenPipeError, KeyboardInterrupt):
         os._exit(0)  # the parent is gone or goes; there is nobody to tell
 

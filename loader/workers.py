@@ -25,8 +25,8 @@ import numpy as np
 
 from loader.errors import WorkerError
 from loader.feed import Batch, Feed
-from loader.messages import LENGTH, READY, TASK, Job, Replies, write_all
-from loader.slots import SlotLayout, SlotMemory
+from loader.messages import READY, TASK, Job, Replies, write_all
+from loader.slots import SlotLayout, SlotMemory, anonymous_file
 from manifests.npyfile import AnyArray
 
 Key = tuple[int, int]
@@ -277,17 +277,18 @@ class Workers:
 
 
 def _started(job: Job, memory: SlotMemory) -> _Process:
-    """Start a worker and send it its job."""
-    raw = pickle.dumps(job)
+    """Start a worker with its job."""
+    job_file = _file_of(pickle.dumps(job))
     task_read, task_write = os.pipe()
     reply_read, reply_write = os.pipe()
+    inherited = (task_read, reply_write, memory.descriptor, job_file)
     # -P: nothing is imported from the current folder before the path is the caller's, not even a json.py that lies there.
-    path = json.dumps([entry for entry in sys.path if isinstance(entry, str)])
-    arguments = [sys.executable, "-P", "-c", _BOOTSTRAP, path, str(task_read), str(reply_write), str(memory.descriptor)]
+    path = json.dumps([entry for entry in list[object](sys.path) if isinstance(entry, str)])
+    arguments = [sys.executable, "-P", "-c", _BOOTSTRAP, path, *map(str, inherited)]
     try:
         # A session of its own: Ctrl-C in a terminal is for the process that trains, which ends its workers itself.
         popen = subprocess.Popen(  # noqa: S603  # our own module
-            arguments, stdin=subprocess.DEVNULL, pass_fds=(task_read, reply_write, memory.descriptor), start_new_session=True
+            arguments, stdin=subprocess.DEVNULL, pass_fds=inherited, start_new_session=True
         )
     except BaseException:
         os.close(task_write)
@@ -296,10 +297,20 @@ def _started(job: Job, memory: SlotMemory) -> _Process:
     finally:
         os.close(task_read)
         os.close(reply_write)
-    process = _Process(popen, task_write, reply_read, since=time.monotonic())
-    with contextlib.suppress(BrokenPipeError):  # it died at once, and its other pipe will say so
-        write_all(task_write, LENGTH.pack(len(raw)) + raw)
-    return process
+        os.close(job_file)
+    return _Process(popen, task_write, reply_read, since=time.monotonic())
+
+
+def _file_of(data: bytes) -> int:
+    """Return a file that holds some bytes: a pipe takes no more than a few before a worker that hangs has to read them."""
+    descriptor = anonymous_file()
+    try:
+        write_all(descriptor, data)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _end(process: _Process, *, seconds: float) -> None:

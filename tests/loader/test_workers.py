@@ -196,6 +196,20 @@ def test_an_error_arrives_with_its_own_type_and_the_workers_traceback(make_worke
         check_batch(workers, feed, 0, batch)
 
 
+def test_a_worker_that_hangs_before_it_reads_its_job_is_an_error_and_no_hang(
+    make_workers: MakeWorkers, make_dataset: Callable[..., Manifest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loader.workers._BOOTSTRAP", "import time; time.sleep(60)")
+    monkeypatch.setattr("loader.workers.START_SECONDS", 0.5)
+    # More than a pipe holds.
+    manifest = make_dataset(1000, ids=[f"{i:0200d}" for i in range(1000)])
+    feed = Feed(index_of_manifest(manifest, label_mode="int"), FeedOptions(batch_size=BATCH))
+    started = time.monotonic()
+    with pytest.raises(WorkerError, match="cannot start"):
+        make_workers(1, 1, feed=feed, timeout=0.5).take((0, 0), after(0, 0))
+    assert time.monotonic() < started + DEADLINE
+
+
 def test_workers_that_cannot_start_are_an_error_and_no_hang(make_workers: MakeWorkers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("loader.workers._BOOTSTRAP", "raise SystemExit(7)")
     with pytest.raises(WorkerError, match=r"cannot start \(exit status 7\).*workers=0"):
