@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,6 +27,7 @@ class Threads:
         self._count = count
         self._queue_size = max(queue_size, count)
         self._lock = threading.Lock()
+        self._owner = os.getpid()
         self._executor: ThreadPoolExecutor | None = None
         self._futures: dict[Key, Future[Batch]] = {}
 
@@ -35,6 +37,8 @@ class Threads:
         Raises:
             ShardError, BatchIndexError: as for `Feed.batch`.
         """
+        if os.getpid() != self._owner:  # a fork has none of the threads
+            return self._feed.batch(*key)
         with self._lock:
             wanted = [key, *(k for k, _ in zip(ahead, range(self._queue_size - 1), strict=False))]
             for stale in set(self._futures).difference(wanted):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 
@@ -69,3 +71,17 @@ def test_closed_threads_are_gone_and_start_again(threads: Threads, feed: Feed) -
     threads.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("shardfeed")]
     check_batch(threads, feed, 0, 1)
+
+
+def test_a_fork_reads_by_itself(threads: Threads, feed: Feed) -> None:
+    check_batch(threads, feed, 0, 0)
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(20)  # ends it if it hangs
+        try:
+            for batch in range(1, feed.num_batches):
+                check_batch(threads, feed, 0, batch)
+        except BaseException:  # noqa: BLE001  # nothing may get out of the fork into the parent's test run
+            os._exit(1)
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
