@@ -32,12 +32,14 @@ class Job:
         options: what decides the batches.
         layout: of the shared memory.
         parent: process id of the process that trains.
+        idle: seconds without a task after which the worker leaves.
     """
 
     index: Index
     options: FeedOptions
     layout: SlotLayout
     parent: int
+    idle: float
 
 
 def write_all(descriptor: int, data: bytes) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import threading
 from typing import Literal
 
+_LOOKS = 2
+"""Batches that Keras looks at before it builds a model: one, and two in older releases on JAX."""
+
 
 class PassCounter:
     """The number of the pass that batches belong to.
@@ -14,8 +17,8 @@ class PassCounter:
     well-known tutorial never begins one and only ends them. So the number moves on late, when the next batch is certain
     to belong to the next pass:
 
-    - at `begin`, if an epoch was begun before, whether it ended or was cut short. An epoch in which one batch of several
-      was asked for does not count: so the JAX and torch backends look at the data before they build a model;
+    - at `begin`, if an epoch was begun before, whether it ended or was cut short. An epoch in which at most two batches of
+      more were asked for does not count: so the JAX and torch backends look at the data before they build a model;
     - at `serve` and `current`, if `end` was called outside of any epoch since the last time: someone walks by hand.
 
     After an epoch's end the number stays, so that what just ran can still be asked for by number.
@@ -85,4 +88,4 @@ class PassCounter:
         return self._number
 
     def _only_looked(self) -> bool:
-        return self._served <= 1 < self._num_batches
+        return self._served <= _LOOKS < self._num_batches

@@ -166,7 +166,7 @@ class ManifestSequence(keras.utils.PyDataset):  # type: ignore[misc]  # Keras sh
         return self._feed.num_batches
 
     def __getitem__(self, index: int) -> Batch:
-        """Read batch `index` of the current pass; negative numbers count from the end.
+        """Read batch `index` of the current pass, or while an epoch runs the next one of it; negative numbers count from the end.
 
         Returns:
             (X, y), or X if `label_mode` is None; fresh arrays.
@@ -221,7 +221,11 @@ class ManifestSequence(keras.utils.PyDataset):  # type: ignore[misc]  # Keras sh
         return self._passes.current()
 
     def close(self) -> None:
-        """End the workers; the next epoch would start new ones. Garbage collection and the interpreter's end do it too."""
+        """End the workers; the next epoch would start new ones.
+
+        The interpreter's end does it too, and so do a few minutes without an epoch: TensorFlow holds on to every sequence
+        that it was given, so that garbage collection may never come.
+        """
         if self._readers is not None:
             self._readers.close()
 
@@ -234,7 +238,8 @@ class ManifestSequence(keras.utils.PyDataset):  # type: ignore[misc]  # Keras sh
     def ids(self, index: int | None = None) -> list[str]:
         """Return the IDs of the current pass in the order in which they are delivered, or those of one batch.
 
-        After `predict` the predictions line up with `ids()`.
+        After `predict` the predictions line up with `ids()`. While an epoch runs, batches are handed out in this order too,
+        whatever index is named: batch i is then the i-th that is asked for.
 
         Args:
             index: of the batch, as for `sequence[index]`; None for all batches, one after the other.

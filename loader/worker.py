@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import select
 import threading
 import time
 
@@ -15,7 +16,7 @@ _PARENT_POLL_SECONDS = 1.0
 
 
 def main(tasks: int, replies: int, memory: int, job_file: int) -> None:
-    """Work until the pipe of tasks is closed.
+    """Work until the pipe of tasks is closed, or nothing has been asked for in a while.
 
     Args:
         tasks: descriptor to read tasks from.
@@ -29,7 +30,9 @@ def main(tasks: int, replies: int, memory: int, job_file: int) -> None:
     feed = Feed(job.index, job.options)
     slots = SlotMemory(job.layout, memory).slots
     write_all(replies, REPLY.pack(READY, 0))
-    while (task := read_exactly(tasks, TASK.size)) is not None:
+    poll = select.poll()
+    poll.register(tasks, select.POLLIN)
+    while poll.poll(job.idle * 1000) and (task := read_exactly(tasks, TASK.size)) is not None:
         slot, pass_, batch = TASK.unpack(task)
         try:
             reply = REPLY.pack(slot, feed.read_into(pass_, batch, slots[slot]))

@@ -38,6 +38,10 @@ TIMEOUT_SECONDS = 120.0
 START_SECONDS = 60.0
 """How long a worker may take to start, on whatever machine and however busy."""
 
+IDLE_SECONDS = 300.0
+"""After so long without a task a worker leaves, to be started again when it is needed: TensorFlow holds on to every sequence that
+`fit` was given until the process ends, so its workers cannot wait for the sequence to go."""
+
 MOST_ATTEMPTS = 2
 """A batch at which so many workers died is given up."""
 
@@ -73,7 +77,7 @@ class _Process:
 class Workers:
     """Reads batches ahead in processes; `take` returns them in whatever order they are asked for."""
 
-    def __init__(self, feed: Feed, count: int, queue_size: int, timeout: float = TIMEOUT_SECONDS) -> None:
+    def __init__(self, feed: Feed, count: int, queue_size: int, timeout: float = TIMEOUT_SECONDS, idle: float = IDLE_SECONDS) -> None:
         """Get ready; processes start with the first batch.
 
         Args:
@@ -81,8 +85,10 @@ class Workers:
             count: processes.
             queue_size: batches that may be under way or wait ready.
             timeout: seconds that one batch may take.
+            idle: seconds without a task after which a process leaves.
         """
         self._feed = feed
+        self._idle = idle
         self._count = count
         self._queue_size = max(queue_size, count)
         self._timeout = timeout
@@ -161,12 +167,10 @@ class Workers:
             self._free = list(range(slots))
             self._lent = set()
             self._memory = SlotMemory(layout)
+        layout = self._memory.layout
+        job = Job(index=self._feed.index, options=self._feed.options, layout=layout, parent=self._owner, idle=self._idle)
         while len(self._processes) < self._count:
-            self._processes.append(
-                _started(
-                    Job(index=self._feed.index, options=self._feed.options, layout=self._memory.layout, parent=self._owner), self._memory
-                )
-            )
+            self._processes.append(_started(job, self._memory))
 
     def _forget_others(self, wanted: set[Key]) -> None:
         """Drop what was read for a future that did not come."""
@@ -234,7 +238,8 @@ class Workers:
 
     def _replace(self, process: _Process, what: str) -> None:
         """End a worker that died or hangs, blame the batch it had in work, and let a new one take its place."""
-        _end(process, seconds=0)
+        _end(process, seconds=0 if process.queue and time.monotonic() >= self._deadline(process) else _END_SECONDS)
+        left = process.popen.returncode == 0  # of its own accord, having had nothing to do
         self._processes.remove(process)
         for key, slot in process.queue:
             self._under_way.discard(key)
@@ -247,7 +252,7 @@ class Workers:
                     f"worker processes cannot start (exit status {process.popen.returncode}); their own message is on stderr. "
                     "Pass workers=0 to read in the process that trains"
                 )
-        elif process.queue:
+        elif process.queue and not left:
             key = process.queue[0][0]
             self._attempts[key] = self._attempts.get(key, 0) + 1
             if self._attempts[key] >= MOST_ATTEMPTS:

@@ -139,6 +139,15 @@ def test_a_worker_that_dies_is_replaced_and_nothing_is_lost(make_workers: MakeWo
     assert len(workers.process_ids) == 2
 
 
+def test_workers_without_anything_to_do_leave_and_come_back(make_workers: MakeWorkers, feed: Feed) -> None:
+    workers = make_workers(2, 4, idle=0.2)
+    check_batch(workers, feed, 0, 0)
+    for batch in range(1, 4):
+        gone = workers.process_ids
+        wait_until(lambda gone=gone: not any(map(is_alive, gone)))
+        check_batch(workers, feed, 0, batch)
+
+
 def test_a_stopped_worker_is_replaced_after_the_timeout(make_workers: MakeWorkers, feed: Feed) -> None:
     workers = make_workers(1, 2, timeout=1.0)
     check_batch(workers, feed, 0, 0)
