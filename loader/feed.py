@@ -18,6 +18,10 @@ Batch = tuple[AnyArray, AnyArray] | AnyArray
 """(X, y), or X alone when there are no labels."""
 
 
+Key = tuple[int, int]
+"""A batch: the number of its pass, and its own within the pass."""
+
+
 class Feed:
     """What `batch(pass_, i)` returns depends on the index, the options, and the two numbers, and on nothing else.
 

@@ -7,9 +7,7 @@ import threading
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from loader.feed import Batch, Feed
-
-Key = tuple[int, int]
+from loader.feed import Batch, Feed, Key
 
 
 class Threads:

@@ -8,29 +8,21 @@ those pipes: nothing spins, and the end of a process shows at once as the end of
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import pickle
 import select
-import subprocess
-import sys
 import threading
 import time
 import weakref
-from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 import numpy as np
 
 from loader.errors import WorkerError
-from loader.feed import Batch, Feed
-from loader.messages import READY, TASK, Job, Replies, write_all
-from loader.slots import SlotLayout, SlotMemory, anonymous_file
+from loader.feed import Batch, Feed, Key
+from loader.messages import READY, TASK, Job, write_all
+from loader.processes import END_SECONDS, Process, end_all, end_process, start_process
+from loader.slots import SlotLayout, SlotMemory
 from manifests.npyfile import AnyArray
-
-Key = tuple[int, int]
-"""A batch: the number of its pass, and its own within the pass."""
 
 TIMEOUT_SECONDS = 120.0
 """How long a worker may take for one batch before it counts as hung."""
@@ -48,30 +40,7 @@ MOST_ATTEMPTS = 2
 _LENT = 6
 """Slots that may be lent at once; beyond that, batches are copied. TensorFlow keeps a few batches waiting by itself."""
 
-_END_SECONDS = 2.0
 _READ_BYTES = 65_536
-_BOOTSTRAP = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from loader.worker import run; run(*map(int, sys.argv[2:]))"
-
-
-@dataclass
-class _Process:
-    """A worker as its parent sees it."""
-
-    popen: subprocess.Popen[bytes]
-    tasks: int
-    replies: int
-    parser: Replies = field(default_factory=Replies)
-    queue: deque[tuple[Key, int]] = field(default_factory=deque)  # (batch, slot), the one in work first
-    ready: bool = False
-    since: float = 0.0  # when the one in work came to be
-
-    def close(self) -> None:
-        """Close the pipes, once: a number that is closed twice may be another file's by then."""
-        descriptors = self.tasks, self.replies
-        self.tasks = self.replies = -1  # first: an interrupt may come in between
-        for descriptor in descriptors:
-            if descriptor >= 0:
-                os.close(descriptor)
 
 
 class Workers:
@@ -95,7 +64,7 @@ class Workers:
         self._lock = threading.RLock()
         self._owner = os.getpid()
         self._memory: SlotMemory | None = None
-        self._processes: list[_Process] = []
+        self._processes: list[Process] = []
         self._free: list[int] = []
         self._lent: set[int] = set()
         self._failed_starts = 0
@@ -103,7 +72,7 @@ class Workers:
         self._done: dict[Key, tuple[int, int] | BaseException] = {}
         self._attempts: dict[Key, int] = {}
         self._is_amid = False  # whether a call is, or was when an interrupt ended it, in the middle of things
-        self._end = weakref.finalize(self, _end_all, self._processes)
+        self._end = weakref.finalize(self, end_all, self._processes)
 
     def take(self, key: Key, ahead: Iterable[Key]) -> Batch:
         """Return a batch, and have others read ahead.
@@ -147,7 +116,7 @@ class Workers:
         """End the processes; the next `take` starts new ones."""
         with self._lock:
             self._is_amid = True  # until all of it is done
-            _end_all(self._processes)
+            end_all(self._processes)
             self._under_way.clear()
             self._done.clear()
             self._memory = None
@@ -170,7 +139,7 @@ class Workers:
         layout = self._memory.layout
         job = Job(index=self._feed.index, options=self._feed.options, layout=layout, parent=self._owner, idle=self._idle)
         while len(self._processes) < self._count:
-            self._processes.append(_started(job, self._memory))
+            self._processes.append(start_process(job, self._memory))
 
     def _forget_others(self, wanted: set[Key]) -> None:
         """Drop what was read for a future that did not come."""
@@ -216,11 +185,11 @@ class Workers:
                 if process.queue and time.monotonic() >= self._deadline(process):
                     self._replace(process, f"gave no answer for {self._timeout:g} s")
 
-    def _deadline(self, process: _Process) -> float:
+    def _deadline(self, process: Process) -> float:
         """Return when a worker that has something to do counts as hung, as `time.monotonic` counts."""
         return process.since + (self._timeout if process.ready else max(self._timeout, START_SECONDS))
 
-    def _note_replies(self, process: _Process, data: bytes) -> None:
+    def _note_replies(self, process: Process, data: bytes) -> None:
         for said, outcome in process.parser.feed(data):
             process.ready = True
             self._failed_starts = 0
@@ -236,9 +205,9 @@ class Workers:
             else:
                 self._done[key] = (slot, outcome)
 
-    def _replace(self, process: _Process, what: str) -> None:
+    def _replace(self, process: Process, what: str) -> None:
         """End a worker that died or hangs, blame the batch it had in work, and let a new one take its place."""
-        _end(process, seconds=0 if process.queue and time.monotonic() >= self._deadline(process) else _END_SECONDS)
+        end_process(process, seconds=0 if process.queue and time.monotonic() >= self._deadline(process) else END_SECONDS)
         left = process.popen.returncode == 0  # of its own accord, having had nothing to do
         self._processes.remove(process)
         for key, slot in process.queue:
@@ -279,59 +248,3 @@ class Workers:
         copy = np.array(self._memory.slots[slot].rows[:rows])
         self._free.append(slot)
         return copy
-
-
-def _started(job: Job, memory: SlotMemory) -> _Process:
-    """Start a worker with its job."""
-    job_file = _file_of(pickle.dumps(job))
-    task_read, task_write = os.pipe()
-    reply_read, reply_write = os.pipe()
-    inherited = (task_read, reply_write, memory.descriptor, job_file)
-    # -P: nothing is imported from the current folder before the path is the caller's, not even a json.py that lies there.
-    path = json.dumps([entry for entry in list[object](sys.path) if isinstance(entry, str)])
-    arguments = [sys.executable, "-P", "-c", _BOOTSTRAP, path, *map(str, inherited)]
-    try:
-        # A session of its own: Ctrl-C in a terminal is for the process that trains, which ends its workers itself.
-        popen = subprocess.Popen(  # noqa: S603  # our own module
-            arguments, stdin=subprocess.DEVNULL, pass_fds=inherited, start_new_session=True
-        )
-    except BaseException:
-        os.close(task_write)
-        os.close(reply_read)
-        raise
-    finally:
-        os.close(task_read)
-        os.close(reply_write)
-        os.close(job_file)
-    return _Process(popen, task_write, reply_read, since=time.monotonic())
-
-
-def _file_of(data: bytes) -> int:
-    """Return a file that holds some bytes: a pipe takes no more than a few before a worker that hangs has to read them."""
-    descriptor = anonymous_file()
-    try:
-        write_all(descriptor, data)
-        os.lseek(descriptor, 0, os.SEEK_SET)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
-
-
-def _end(process: _Process, *, seconds: float) -> None:
-    """Close a worker's pipes and see to its end: by itself within some seconds, else killed by its id."""
-    process.close()
-    try:
-        process.popen.wait(seconds)
-    except subprocess.TimeoutExpired:
-        process.popen.kill()
-        process.popen.wait()
-
-
-def _end_all(processes: list[_Process]) -> None:
-    for process in processes:
-        process.close()  # all of them notice at the same time
-    deadline = time.monotonic() + _END_SECONDS
-    for process in processes:
-        _end(process, seconds=max(0.0, deadline - time.monotonic()))
-    processes.clear()

@@ -208,7 +208,7 @@ def test_an_error_arrives_with_its_own_type_and_the_workers_traceback(make_worke
 def test_a_worker_that_hangs_before_it_reads_its_job_is_an_error_and_no_hang(
     make_workers: MakeWorkers, make_dataset: Callable[..., Manifest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("loader.workers._BOOTSTRAP", "import time; time.sleep(60)")
+    monkeypatch.setattr("loader.processes._BOOTSTRAP", "import time; time.sleep(60)")
     monkeypatch.setattr("loader.workers.START_SECONDS", 0.5)
     # More than a pipe holds.
     manifest = make_dataset(1000, ids=[f"{i:0200d}" for i in range(1000)])
@@ -220,7 +220,7 @@ def test_a_worker_that_hangs_before_it_reads_its_job_is_an_error_and_no_hang(
 
 
 def test_workers_that_cannot_start_are_an_error_and_no_hang(make_workers: MakeWorkers, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("loader.workers._BOOTSTRAP", "raise SystemExit(7)")
+    monkeypatch.setattr("loader.processes._BOOTSTRAP", "raise SystemExit(7)")
     with pytest.raises(WorkerError, match=r"cannot start \(exit status 7\).*workers=0"):
         make_workers().take((0, 0), after(0, 0))
 
@@ -263,7 +263,7 @@ class Interrupted(BaseException):
     pass
 
 
-@pytest.mark.parametrize("place", ["write_all", "Replies.feed", "os.read"])
+@pytest.mark.parametrize("place", ["workers.write_all", "processes.Replies.feed", "workers.os.read"])
 def test_an_interrupt_between_any_two_steps_never_makes_one_batch_another(
     make_workers: MakeWorkers, feed: Feed, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
@@ -274,7 +274,7 @@ def test_an_interrupt_between_any_two_steps_never_makes_one_batch_another(
     check_batch(workers, feed, 0, 0)
     for batch in range(1, 4):
         with monkeypatch.context() as patch:
-            patch.setattr(f"loader.workers.{place}", interrupt)
+            patch.setattr(f"loader.{place}", interrupt)
             with pytest.raises(Interrupted):
                 workers.take((batch, 3), after(batch, 3))
         for later in range(BATCHES):
