@@ -197,7 +197,8 @@ class Workers:
             if said == READY:
                 continue
             key, slot = process.queue.popleft()
-            assert said == slot  # noqa: S101  # else one batch would be handed over as another
+            if said != slot:  # else one batch would be handed over as another
+                raise WorkerError(f"a worker process answered for slot {said} while slot {slot} was in work; all are started anew")
             self._under_way.discard(key)
             if isinstance(outcome, BaseException):
                 self._free.append(slot)
