@@ -66,7 +66,7 @@ class ShardReader:
         # bool, shape (folders,): whether the folder's symbolic links, if it has any, were seen to stay inside the root.
         self._is_safe = np.zeros(len(index.folders), dtype=np.bool_)
         self._all_safe = False
-        self._expected = str(index.array).replace("of several dtypes", "of any dtype")  # what the index leaves open
+        self._expected = str(index.array)
         self.shape, self.dtype = self._described()
         self._expected = f"{self.shape} {self.dtype}"
         self._row_bytes = int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize

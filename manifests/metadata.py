@@ -36,7 +36,7 @@ class ArraySpec:
 
     def __str__(self) -> str:
         shape = "any shape" if self.shape is None else "(" + ", ".join("?" if a is None else str(a) for a in self.shape) + ")"
-        return f"{shape} {self.dtype or 'of several dtypes'}"
+        return f"{shape} {self.dtype or 'any dtype'}"
 
 
 def common_array(shapes: Sequence[str], dtypes: Sequence[str]) -> ArraySpec:

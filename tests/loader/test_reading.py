@@ -227,7 +227,7 @@ def test_a_bad_shard_is_named_with_what_was_expected_and_found(
 def test_the_first_shard_must_be_sound_where_nothing_else_tells_the_shape(make_dataset: Callable[..., Manifest]) -> None:
     manifest = make_dataset(3)
     break_missing(manifest.root / "shards" / "s000.npy")
-    with pytest.raises(ShardError, match="ID 's000': expected any shape of any dtype, found no such file"):
+    with pytest.raises(ShardError, match="ID 's000': expected any shape any dtype, found no such file"):
         reader_of(manifest)
 
 

@@ -449,10 +449,10 @@ def test_shards_with_and_without_the_one_channel_mix(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("stored", "dim", "n_channels", "expected"),
     [
-        ((4, 4, 3), (4, 4), 1, "(4, 4, 1) of any dtype"),
-        ((4, 4), (4, 4), 3, "(4, 4, 3) of any dtype"),
-        ((5, 4), (4, 4), None, "(4, 4, ?) of any dtype"),
-        ((4, 4, 1), (32, 32, 32), 1, "(32, 32, 32, 1) of any dtype"),
+        ((4, 4, 3), (4, 4), 1, "(4, 4, 1) any dtype"),
+        ((4, 4), (4, 4), 3, "(4, 4, 3) any dtype"),
+        ((5, 4), (4, 4), None, "(4, 4, ?) any dtype"),
+        ((4, 4, 1), (32, 32, 32), 1, "(32, 32, 32, 1) any dtype"),
     ],
 )
 def test_a_first_shard_of_another_shape_is_named(

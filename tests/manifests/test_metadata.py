@@ -181,9 +181,9 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
         ((32, 32, 3), "uint8", True, "(32, 32, 3) uint8"),
         ((), "float32", True, "() float32"),
         ((None, 3), "uint8", False, "(?, 3) uint8"),
-        ((3,), None, False, "(3) of several dtypes"),
+        ((3,), None, False, "(3) any dtype"),
         (None, "uint8", False, "any shape uint8"),
-        (None, None, False, "any shape of several dtypes"),
+        (None, None, False, "any shape any dtype"),
     ],
 )
 def test_an_array_spec(shape: tuple[int | None, ...] | None, dtype: str | None, fixed: bool, text: str) -> None:
