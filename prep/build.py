@@ -8,9 +8,10 @@ from pathlib import Path
 
 from prep.chunk import BuildChunk, build_chunk, chunks_of
 from prep.executors import Workers, default_workers, open_workers
+from prep.gather import gather
 from prep.output import Stage, check_output, staged
 from prep.prepare import BuildOptions, Prepared, none_usable, prepare
-from prep.records import Failure, Listing, Record
+from prep.records import Failure, Listing
 from prep.report import Reporter, StderrReporter
 from prep.rows import dataset_metadata, dataset_rows
 from prep.shards import WrittenShard
@@ -73,24 +74,9 @@ def _listed(source: Path, out: Path, options: BuildOptions, report: Reporter) ->
 
 def _build_all(prepared: Prepared, stage: Stage, workers: Workers, report: Reporter) -> tuple[dict[str, WrittenShard], list[Failure]]:
     """Write the shards that are due below the stage."""
-    written: dict[str, WrittenShard] = {}
-    failures: list[Failure] = []
-    records = prepared.plan.to_build
-    chunks = [
-        BuildChunk(root=prepared.listing.root, target=stage.folder, recipe=prepared.recipe, records=part) for part in chunks_of(records)
-    ]
-    with report.progress(len(records), "build") as advance:
-
-        def take(done: list[tuple[Record, WrittenShard | Failure]]) -> None:
-            for record, outcome in done:
-                if isinstance(outcome, Failure):
-                    failures.append(outcome)
-                else:
-                    written[record.id] = outcome
-            advance(len(done))
-
-        workers.run(build_chunk, chunks, take)
-    return written, failures
+    recipe, root = prepared.recipe, prepared.listing.root
+    chunks = [BuildChunk(root=root, target=stage.folder, recipe=recipe, records=part) for part in chunks_of(prepared.plan.to_build)]
+    return gather(workers, build_chunk, chunks, what="build", report=report)
 
 
 def _commit(

@@ -13,13 +13,13 @@ from manifests.schema import METADATA_NAME
 from prep.chunk import SurveyChunk, chunks_of, survey_chunk
 from prep.errors import OutputError, SourceError, UsageError
 from prep.executors import Workers
+from prep.gather import gather
 from prep.output import load_existing
 from prep.plan import Plan, make_plan, raw_identity
 from prep.recipe import Recipe, ShardOptions, differences
 from prep.records import Failure, Listing, Record
 from prep.report import Reporter
 from prep.sources.detect import SourceOptions
-from prep.sources.images import ImageFacts
 from prep.splits import SplitSpec
 from prep.survey import Survey, resolve_recipe
 from prep.text import counted, shown
@@ -141,23 +141,11 @@ def _stored_options(out: Path, stored: Mapping[str, Any]) -> ShardOptions:
 
 def _surveyed(listing: Listing, workers: Workers, report: Reporter) -> tuple[Survey, list[Failure]]:
     """Read the headers of all images; arrays need none."""
-    facts: dict[str, ImageFacts] = {}
-    failures: list[Failure] = []
-    if listing.format == "images":
-        chunks = [SurveyChunk(root=listing.root, records=part) for part in chunks_of(listing.records)]
-        with report.progress(len(listing.records), "survey") as advance:
-
-            def take(found: list[tuple[Record, ImageFacts | Failure]]) -> None:
-                for record, outcome in found:
-                    if isinstance(outcome, Failure):
-                        failures.append(outcome)
-                    else:
-                        facts[record.id] = outcome
-                advance(len(found))
-
-            workers.run(survey_chunk, chunks, take)
-    # By ID, so that what is told does not depend on which worker was first.
-    return Survey(dict(sorted(facts.items()))), failures
+    if listing.format != "images":
+        return Survey(), []
+    chunks = [SurveyChunk(root=listing.root, records=part) for part in chunks_of(listing.records)]
+    facts, failures = gather(workers, survey_chunk, chunks, what="survey", report=report)
+    return Survey(facts), failures
 
 
 def _identities(root: Path, records: Sequence[Record], *, checksum: bool) -> tuple[dict[str, str], list[Failure]]:
