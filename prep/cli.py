@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
@@ -22,25 +22,19 @@ from prep.build import build_shards as build
 from prep.build import plan_build
 from prep.errors import PrepError, UsageError
 from prep.executors import default_workers
+from prep.flags import PATH, build_options, source_options, splits_of
 from prep.inspection import inspect_dataset
 from prep.interrupts import COMPLETED, Terminated, sigterm_raises
-from prep.params import ScaleParam, SizeParam, SplitsParam
-from prep.prepare import BuildOptions
-from prep.recipe import ShardOptions
+from prep.params import SplitsParam
 from prep.records import Failure
 from prep.report import StderrReporter
-from prep.sources.detect import SourceOptions
 from prep.sources.table import TableOptions
-from prep.splits import SplitSpec, parse_splits
 from prep.text import counted, printable
 
 DONE, DATA_PROBLEM, WRONG_USAGE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 
 _SHOWN_FAILURES = 20
 
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-_PATH = click.Path(path_type=Path)
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
 
 
@@ -82,91 +76,6 @@ def _failed(arguments: Sequence[str], message: str, code: int) -> int:
     return code
 
 
-def _source_options(command: Command) -> Command:
-    """Add the arguments and options that say what to build, for the commands that share them."""
-    for option in reversed(
-        (
-            click.argument("source", type=_PATH),
-            click.argument("out", type=_PATH),
-            click.option(
-                "--format",
-                "format_",
-                type=click.Choice(["auto", "images", "arrays", "table"]),
-                default="auto",
-                show_default=True,
-                help="What SOURCE is; auto finds out and says so.",
-            ),
-            click.option("--labels", type=_PATH, help="Table of IDs and labels for a folder as SOURCE."),
-            click.option("--id-column", help="Column of the table that names the samples."),
-            click.option("--path-column", help="Column of the table that names the files."),
-            click.option(
-                "--label",
-                "label_columns",
-                multiple=True,
-                help="Column of the table with the label; repeat it for several, the primary one first.",
-            ),
-            click.option("--allow-empty-labels", is_flag=True, help="Take samples that have no label."),
-            click.option(
-                "--size", type=SizeParam(), metavar="HxW", help="Resize images to HEIGHTxWIDTH; shards are (height, width, channel)."
-            ),
-            click.option(
-                "--color",
-                type=click.Choice(["auto", "rgb", "gray"]),
-                help="Channels of images; auto is 1 when every image is grey, else 3.",
-            ),
-            click.option(
-                "--dtype", metavar="NAME", help="NumPy dtype of the shards, such as uint8 or float32; by default that of the raw data."
-            ),
-            click.option(
-                "--scale",
-                type=ScaleParam(),
-                metavar="FACTOR|unit",
-                help="Multiply values, for example by 1/255; unit divides integers by their dtype's greatest value.",
-            ),
-            click.option("--npz-key", help="Which array of .npz files to take."),
-            click.option(
-                "--split",
-                "splits",
-                type=SplitsParam(),
-                metavar="NAME=SHARE,...",
-                help="Shares of the splits, for example train=0.8,val=0.1,test=0.1.",
-            ),
-            click.option("--seed", type=int, help="Seed of the splits; 0 by default."),
-            click.option("--prune", is_flag=True, help="Drop samples whose raw file is gone; else they stay."),
-            click.option("--checksum", is_flag=True, help="Tell changed raw files by content, not by size and time."),
-        )
-    ):
-        command = option(command)
-    return command
-
-
-def _build_options(workers: int | None, values: dict[str, Any]) -> BuildOptions:
-    table = TableOptions(
-        id_column=values["id_column"],
-        path_column=values["path_column"],
-        label_columns=values["label_columns"],
-        allow_empty_labels=values["allow_empty_labels"],
-    )
-    return BuildOptions(
-        source=SourceOptions(format=values["format_"], labels=values["labels"], table=table),
-        shards=ShardOptions(
-            size=values["size"], color=values["color"], dtype=values["dtype"], scale=values["scale"], npz_key=values["npz_key"]
-        ),
-        splits=_splits(values["splits"], values["seed"]),
-        workers=workers,
-        prune=values["prune"],
-        checksum=values["checksum"],
-    )
-
-
-def _splits(text: str | None, seed: int | None) -> SplitSpec | None:
-    if text is None:
-        if seed is not None:
-            raise UsageError("--seed goes with --split; without it nothing is drawn")
-        return None
-    return parse_splits(text, seed or 0)
-
-
 @click.group(no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="shardfeed")
 def cli() -> None:
@@ -179,7 +88,7 @@ def cli() -> None:
 
 
 @cli.command("build-shards")
-@_source_options
+@source_options
 @click.option("--workers", type=click.IntRange(min=1), help="Worker processes; by default one per processor, fewer for few items.")
 @click.option(
     "--max-failures", type=click.IntRange(min=0), default=0, show_default=True, help="Raw items that may fail before the exit code is 1."
@@ -199,14 +108,14 @@ def build_shards(out: Path, workers: int | None, max_failures: int, *, as_json: 
       prep build-shards kaggle/train.csv data/ --label breed
       prep build-shards scans/ data/ --labels labels.csv --dtype float32
     """  # noqa: D301  # as above
-    summary = build(source, out, _build_options(workers, values))
+    summary = build(source, out, build_options(workers, values))
     _tell_failures(summary.failures, out)
     _result(summary.as_dict(), str(summary), as_json=as_json)
     return DATA_PROBLEM if summary.failed > max_failures else DONE
 
 
 @cli.command(short_help="Say what build-shards would add, rebuild, keep and remove.")
-@_source_options
+@source_options
 @_json_option
 def plan(out: Path, *, as_json: bool, source: Path, **values: Any) -> int:
     """Say what build-shards with the same arguments would add, rebuild, keep and remove; write nothing.
@@ -215,7 +124,7 @@ def plan(out: Path, *, as_json: bool, source: Path, **values: Any) -> int:
     Example:
       prep plan photos/ data/
     """  # noqa: D301  # as above
-    prepared = plan_build(source, out, _build_options(None, values))
+    prepared = plan_build(source, out, build_options(None, values))
     plan = prepared.plan
     gone = plan.gone_without(prepared.failures)
     result = {
@@ -234,7 +143,7 @@ def plan(out: Path, *, as_json: bool, source: Path, **values: Any) -> int:
 
 
 @cli.command()
-@click.argument("out", type=_PATH)
+@click.argument("out", type=PATH)
 @click.option(
     "--quick/--deep", default=False, help="Look at existence, header and size only, or (default) compare every file's SHA-256 too."
 )
@@ -258,7 +167,7 @@ def verify(out: Path, *, quick: bool, as_json: bool) -> int:
 
 
 @cli.command(short_help="Count IDs by split and class; array, sizes, failures.")
-@click.argument("out", type=_PATH)
+@click.argument("out", type=PATH)
 @_json_option
 def inspect(out: Path, *, as_json: bool) -> int:
     """Count what the dataset OUT holds: IDs by split and class, array shape and dtype, bytes, failures.
@@ -273,8 +182,8 @@ def inspect(out: Path, *, as_json: bool) -> int:
 
 
 @cli.command(short_help="Write a manifest for .npy files that exist already.")
-@click.argument("folder", metavar="DIR", type=_PATH)
-@click.option("--labels", required=True, type=_PATH, help="CSV, TSV or Parquet table of IDs and labels, or a JSON object from ID to label.")
+@click.argument("folder", metavar="DIR", type=PATH)
+@click.option("--labels", required=True, type=PATH, help="CSV, TSV or Parquet table of IDs and labels, or a JSON object from ID to label.")
 @click.option("--id-column", help="Column of the table that names the samples.")
 @click.option("--label", "label_columns", multiple=True, help="Column of the table with the label; repeat it for several.")
 @click.option("--allow-empty-labels", is_flag=True, help="Take arrays that have no label.")
@@ -293,7 +202,7 @@ def adopt(folder: Path, labels: Path, *, as_json: bool, **values: Any) -> int:
     table = TableOptions(
         id_column=values["id_column"], label_columns=values["label_columns"], allow_empty_labels=values["allow_empty_labels"]
     )
-    manifest = adopt_arrays(folder, labels, AdoptOptions(table=table, splits=_splits(values["splits"], values["seed"])))
+    manifest = adopt_arrays(folder, labels, AdoptOptions(table=table, splits=splits_of(values["splits"], values["seed"])))
     result = {"path": str(folder), "ids": len(manifest), "splits": manifest.split_counts(), "classes": list(manifest.classes)}
     _result(result, f"{folder}: {counted(len(manifest), 'ID')}; {manifest.array}", as_json=as_json)
     return DONE
