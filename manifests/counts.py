@@ -6,7 +6,9 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
+from manifests.columns import Column, is_in, value_counts
 from manifests.schema import split_label
+from manifests.table import Table
 
 _CONVENTIONAL_SPLITS = ("train", "val", "validation", "test")
 
@@ -18,7 +20,7 @@ def split_order(names: Iterable[str], preferred: Sequence[str] = ()) -> tuple[st
     return (*first, *sorted(present.difference(first)))
 
 
-def label_counts(labels: pd.Series[str], classes: Sequence[str]) -> pd.Series[int]:
+def label_counts(labels: Column, classes: Sequence[str]) -> pd.Series[int]:
     """Count the samples of each class, in class order; a sample of several classes counts for each of them.
 
     Args:
@@ -26,19 +28,22 @@ def label_counts(labels: pd.Series[str], classes: Sequence[str]) -> pd.Series[in
         classes: every class the labels name, and perhaps more, which then count 0.
     """
     counts = dict.fromkeys(classes, 0)
-    for label, count in labels.value_counts(sort=False).items():
-        for name in split_label(str(label)):
-            counts[name] += int(count)
+    for label, count in value_counts(labels).items():
+        for name in split_label(label):
+            counts[name] += count
     return pd.Series(counts, name="count", dtype="int64")
 
 
-def class_split_table(frame: pd.DataFrame, column: str, classes: Sequence[str], splits: Sequence[str]) -> pd.DataFrame:
+def class_split_table(table: Table, column: str, classes: Sequence[str], splits: Sequence[str]) -> pd.DataFrame:
     """Cross classes (rows, in class order) with splits (columns); without splits there is one column, `all`."""
-    if column not in frame.columns:
+    if column not in table:
         return pd.DataFrame(index=pd.Index([], name=column))
     if not splits:
-        return label_counts(frame[column], classes).to_frame("all").rename_axis(column)
-    columns = {split: label_counts(frame.loc[frame["split"] == split, column], classes) for split in splits}
-    if (frame["split"] == "").any():
-        columns["(no split)"] = label_counts(frame.loc[frame["split"] == "", column], classes)
-    return pd.DataFrame(columns).rename_axis(column)
+        return label_counts(table.column(column), classes).to_frame("all").rename_axis(column)
+    split_of = table.column("split")
+    columns = {split: is_in(split_of, [split]) for split in splits}
+    unsplit = is_in(split_of, [""])
+    if unsplit.any():
+        columns["(no split)"] = unsplit
+    counts = {name: label_counts(table.select(keep).column(column), classes) for name, keep in columns.items()}
+    return pd.DataFrame(counts).rename_axis(column)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gc
+import io
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from manifests.errors import InvalidManifestError, Problem
 
 _CHUNK_ROWS = 65_536
 _LONGEST_FIELD = 1 << 24
+_BUFFER_BYTES = 1 << 20
 # A byte order mark is quoted so that the first name of a header cannot be taken for the file's own.
 _NEEDS_QUOTES = re.compile(r'[",\r\n\ufeff]')
 
@@ -39,11 +41,42 @@ class CsvTable:
     lines: npt.NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class CsvBlock:
+    """Rows that follow each other in a CSV file.
+
+    Attributes:
+        columns: header field -> values.
+        lines: int64, shape (rows,), as in `CsvTable`.
+    """
+
+    columns: dict[str, list[str]]
+    lines: npt.NDArray[np.int64]
+
+
 def read_csv(path: Path, *, delimiter: str = ",") -> CsvTable:
     """Read a CSV file without interpreting any value; blank lines are passed over.
 
+    Raises:
+        InvalidManifestError: as for `csv_blocks`.
+        OSError: the file cannot be read.
+    """
+    with open(path, "rb", buffering=0) as file:
+        blocks = [(pd.DataFrame(block.columns, dtype=str), block.lines) for block in csv_blocks(file, path, delimiter=delimiter)]
+    frames, lines = [frame for frame, _ in blocks if len(frame)], [lines for _, lines in blocks]
+    return CsvTable(frame=pd.concat(frames, ignore_index=True) if frames else blocks[0][0], lines=np.concatenate(lines))
+
+
+def csv_blocks(file: io.RawIOBase, path: Path, *, delimiter: str = ",") -> Iterator[CsvBlock]:
+    """Yield the rows of a CSV file in blocks, the first of which has none and tells the header.
+
     Python's own reader does the parsing because it reports every row as it is: the fast ones fill up rows that are
     too short and stop at the first that is too long.
+
+    Args:
+        file: the bytes, from their beginning; it is closed at the end.
+        path: where they came from.
+        delimiter: between fields.
 
     Raises:
         InvalidManifestError: no header, a header with a repeated or empty name, lines that are not UTF-8, rows with
@@ -52,29 +85,25 @@ def read_csv(path: Path, *, delimiter: str = ",") -> CsvTable:
         OSError: the file cannot be read.
     """
     problems: list[Problem] = []
-    chunks: list[pd.DataFrame] = []
-    lines: list[int] = []
     # The limit is the process's; it is only ever raised.
     csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_FIELD))
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file, _collector_paused():
-            rows = _rows_with_lines(csv.reader(file, delimiter=delimiter, strict=True), problems)
+        with io.TextIOWrapper(io.BufferedReader(file, _BUFFER_BYTES), encoding="utf-8-sig", newline="") as text, _collector_paused():
+            rows = _rows_with_lines(csv.reader(text, delimiter=delimiter, strict=True), problems)
             header_line, header = next(rows, (1, []))
             problems += [] if problems else header_problems(header, header_line)
             if problems:
                 raise InvalidManifestError(str(path), problems)
+            yield CsvBlock({name: [] for name in header}, np.zeros(0, dtype=np.int64))
             while chunk := list(islice(rows, _CHUNK_ROWS)):
                 problems += [_width_problem(line, len(row), len(header)) for line, row in chunk if len(row) != len(header)]
                 if not problems:
-                    lines += [line for line, _ in chunk]
-                    columns = zip(*(row for _, row in chunk), strict=True)
-                    chunks.append(pd.DataFrame(dict(zip(header, map(list, columns), strict=True)), dtype=str))
+                    columns = map(list, zip(*(row for _, row in chunk), strict=True))
+                    yield CsvBlock(dict(zip(header, columns, strict=True)), np.array([line for line, _ in chunk], dtype=np.int64))
     except UnicodeDecodeError as error:
         raise InvalidManifestError(str(path), list(_encoding_problems(path))) from error
     if problems:
         raise InvalidManifestError(str(path), sorted(problems, key=lambda problem: problem.row or 0))
-    frame = pd.concat(chunks, ignore_index=True) if chunks else pd.DataFrame({name: [] for name in header}, dtype=str)
-    return CsvTable(frame=frame, lines=np.asarray(lines, dtype=np.int64))
 
 
 def write_csv(frame: pd.DataFrame, path: Path) -> None:

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from manifests.classes import classes_of
+from manifests.columns import Column, coded, is_in, value_counts, values_of
 from manifests.counts import class_split_table, label_counts, split_order
 from manifests.errors import ArrayFileError, UnknownNameError
 from manifests.html import manifest_html
 from manifests.metadata import ArraySpec, Metadata, common_array
-from manifests.names import SHARD_FOLDER, default_path, resolve_inside
+from manifests.names import SHARD_FOLDER, resolve_inside
 from manifests.npyfile import AnyArray, read_array, read_row
 from manifests.schema import format_shape, parse_shape
+from manifests.table import Files, Table, table_of_frame
 
 Mask = Sequence[bool] | np.ndarray[Any, np.dtype[np.bool_]] | pd.Series
 
@@ -28,15 +30,13 @@ class Manifest:
     Manifests are made by `load_manifest` and by filtering one; a filtered manifest keeps the class order of the whole.
 
     Attributes:
-        frame: one row per ID, string columns as written in the file; a RangeIndex. Treat it as read-only and derive
-            with `where`, so that the rest stays in step.
         root: the folder that paths are relative to.
         metadata: the content of `dataset.json`, empty when there is none.
     """
 
     def __init__(
         self,
-        frame: pd.DataFrame,
+        frame: pd.DataFrame | Table,
         root: Path,
         metadata: Metadata,
         classes: Mapping[str, tuple[str, ...]] | None = None,
@@ -46,13 +46,16 @@ class Manifest:
         """Take rows that `manifests.validation.validate` finds sound.
 
         Args:
-            frame: string columns with at least `id`.
+            frame: string columns with at least `id`; in compact form, a frame is made of them when it is first asked for.
             root: the folder that paths are relative to.
             metadata: of the dataset.
             classes: label column -> class order to keep; what is missing is worked out from the rows.
             whole: the manifest that these rows were filtered from, which then decides every class order.
         """
-        self.frame = frame.reset_index(drop=True)
+        if isinstance(frame, Table):
+            self.table = frame
+        else:
+            self.frame = frame.reset_index(drop=True)
         self.root = root
         self.metadata = metadata
         self._whole = whole
@@ -60,8 +63,22 @@ class Manifest:
         for column, spec in metadata.labels.items():
             self._classes.setdefault(column, spec.classes)
 
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """One row per ID, string columns as written in the file; a RangeIndex.
+
+        Treat it as read-only and derive with `where`, so that the rest stays in step. Nothing but this needs a gigabyte
+        for a million rows: see `table`.
+        """
+        return self.table.to_frame()
+
+    @cached_property
+    def table(self) -> Table:
+        """The same rows in compact arrays, for who handles millions of them at once."""
+        return table_of_frame(self.frame)
+
     def __len__(self) -> int:
-        return len(self.frame)
+        return len(self.table)
 
     def __repr__(self) -> str:
         splits = ", ".join(f"{name} {count}" for name, count in self.split_counts().items())
@@ -74,14 +91,12 @@ class Manifest:
     @property
     def ids(self) -> list[str]:
         """The IDs, in row order."""
-        return list(self.frame["id"])
+        return values_of(self.table.column("id"))
 
     @property
     def splits(self) -> tuple[str, ...]:
         """Names of the splits that have rows: in the order of the dataset, else train, val, test, then by name."""
-        if "split" not in self.frame.columns:
-            return ()
-        return split_order(self.frame["split"].unique(), self.metadata.splits.get("names", ()))
+        return split_order(self._rows_by_split, self.metadata.splits.get("names", ()))
 
     def split(self, name: str) -> Manifest:
         """Return the rows of one split.
@@ -96,12 +111,12 @@ class Manifest:
 
     def split_counts(self) -> dict[str, int]:
         """Return the number of rows of each split, in split order."""
-        return {name: int((self.frame["split"] == name).sum()) for name in self.splits}
+        return {name: self._rows_by_split[name] for name in self.splits}
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Classes of the `label` column in index order (see `classes_of_column`); empty if there are no labels."""
-        return self.classes_of_column("label") if "label" in self.frame.columns else ()
+        return self.classes_of_column("label") if "label" in self.table else ()
 
     def classes_of_column(self, column: str) -> tuple[str, ...]:
         """Return a label column's classes in index order.
@@ -115,7 +130,7 @@ class Manifest:
         if self._whole is not None:
             return self._whole.classes_of_column(column)
         if column not in self._classes:
-            self._classes[column] = classes_of(self._column(column))
+            self._classes[column] = classes_of(coded(self._column(column)).distinct)
         return self._classes[column]
 
     def class_counts(self, column: str = "label") -> pd.Series[int]:
@@ -128,8 +143,8 @@ class Manifest:
 
     def class_table(self, column: str = "label") -> pd.DataFrame:
         """Cross classes (rows) with splits (columns)."""
-        classes = self.classes_of_column(column) if column in self.frame.columns else ()
-        return class_split_table(self.frame, column, classes, self.splits)
+        classes = self.classes_of_column(column) if column in self.table else ()
+        return class_split_table(self.table, column, classes, self.splits)
 
     def where(
         self,
@@ -153,8 +168,11 @@ class Manifest:
         if condition is not None:
             keep &= self._as_mask(condition(self.frame) if callable(condition) else condition)
         for name, wanted in columns.items():
-            keep &= self._column(name).isin(_strings(name, wanted)).to_numpy(dtype=bool)
-        return Manifest(self.frame[keep], self.root, self.metadata, whole=self if self._whole is None else self._whole)
+            keep &= is_in(self._column(name), _strings(name, wanted))
+        part = Manifest(self.table.select(keep), self.root, self.metadata, whole=self if self._whole is None else self._whole)
+        if "frame" in self.__dict__:  # it is faster to filter it than to make one anew
+            part.frame = self.frame[keep].reset_index(drop=True)
+        return part
 
     def __contains__(self, id_: object) -> bool:
         """Return whether there is such an ID."""
@@ -178,11 +196,10 @@ class Manifest:
         """
         if self.metadata.array is not None:
             return self.metadata.array
-        if not len(self) or not {"shape", "dtype"} <= set(self.frame.columns):
+        if not len(self) or not {"shape", "dtype"} <= self.table.columns.keys():
             return None
-        if (self.frame["shape"] == "").any() or (self.frame["dtype"] == "").any():
-            return None
-        return common_array(list(self.frame["shape"].unique()), list(self.frame["dtype"].unique()))
+        shapes, dtypes = (list(coded(self.table.column(name)).distinct) for name in ("shape", "dtype"))
+        return None if "" in shapes or "" in dtypes else common_array(shapes, dtypes)
 
     @cached_property
     def paths(self) -> pd.Series[str]:
@@ -191,11 +208,11 @@ class Manifest:
         Where a row names no path it is `shards/<id>.npy`, or `<id>.npy` when there is no folder `shards` beside the
         manifest: the arrays of a hand-written manifest lie next to it.
         """
-        folder = SHARD_FOLDER if (self.root / SHARD_FOLDER).is_dir() else ""
-        default = [default_path(id_, folder=folder) for id_ in self.frame["id"]]
-        if "path" in self.frame.columns:
-            default = [path or other for path, other in zip(self.frame["path"], default, strict=True)]
-        return pd.Series(default, index=self.frame.index, name="path", dtype=str)
+        return pd.Series(list(self.files().paths), index=pd.RangeIndex(len(self)), name="path", dtype=str)
+
+    def files(self) -> Files:
+        """Return the same as `paths`, with the IDs and the folders, in compact arrays."""
+        return self.table.files(SHARD_FOLDER if (self.root / SHARD_FOLDER).is_dir() else "")
 
     def path_of(self, id_: str) -> Path:
         """Return where an ID's shard lies, symbolic links followed; the file may be missing.
@@ -218,7 +235,8 @@ class Manifest:
             ArrayFileError: the shard is missing, damaged, unsafe, or not of the shape and dtype that its row says.
         """
         path = self.path_of(id_)
-        row = self.frame.iloc[self._position(id_)]
+        position = self._position(id_)
+        row = {name: self.table.value(name, position) for name in ("row", "shape", "dtype") if name in self.table}
         try:
             array = read_row(path, int(row["row"])) if row.get("row") else read_array(path)
         except ArrayFileError as error:
@@ -233,7 +251,11 @@ class Manifest:
 
     @cached_property
     def _positions(self) -> dict[str, int]:
-        return {id_: position for position, id_ in enumerate(self.frame["id"])}
+        return {id_: position for position, id_ in enumerate(self.ids)}
+
+    @cached_property
+    def _rows_by_split(self) -> dict[str, int]:
+        return value_counts(self.table.column("split")) if "split" in self.table else {}
 
     def _position(self, id_: str) -> int:
         try:
@@ -241,13 +263,13 @@ class Manifest:
         except KeyError:
             raise UnknownNameError(f"no ID {id_!r} among the {len(self)} rows of {self.root}") from None
 
-    def _column(self, name: str) -> pd.Series[str]:
-        if name not in self.frame.columns:
-            raise UnknownNameError(f"no column {name!r}; the columns are {', '.join(map(repr, self.frame.columns))}")
-        return cast("pd.Series[str]", self.frame[name])
+    def _column(self, name: str) -> Column:
+        if name not in self.table:
+            raise UnknownNameError(f"no column {name!r}; the columns are {', '.join(map(repr, self.table.columns))}")
+        return self.table.column(name)
 
     def _as_mask(self, mask: Mask) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        if isinstance(mask, pd.Series) and not mask.index.equals(self.frame.index):
+        if isinstance(mask, pd.Series) and not mask.index.equals(pd.RangeIndex(len(self))):
             raise ValueError("the mask's index is not this manifest's; build it from this manifest's own frame")
         # pandas' nullable booleans come from comparing its nullable integers; it refuses them here if any is missing.
         array = mask.to_numpy(dtype=np.bool_) if isinstance(mask, pd.Series) and mask.dtype == "boolean" else np.asarray(mask)

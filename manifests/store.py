@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from manifests.csvfile import header_problems, read_csv, write_csv
+from manifests import cache
+from manifests.cache import StampedFile, cached_table, keep_table
+from manifests.csvfile import csv_blocks, header_problems, write_csv
 from manifests.errors import InvalidManifestError, NoManifestError
 from manifests.manifest import Manifest
 from manifests.metadata import Metadata, read_metadata
 from manifests.schema import COLUMN_NAMES, MANIFEST_NAME, METADATA_NAME
-from manifests.validation import encoding_problems, validate
+from manifests.table import Table, TableBuilder
+from manifests.validation import encoding_problems, labels_are_known, validate
 
 
 def load_manifest(path: str | Path) -> Manifest:
@@ -34,11 +37,10 @@ def load_manifest(path: str | Path) -> Manifest:
     root = file.parent
     metadata_file = root / METADATA_NAME
     metadata = read_metadata(metadata_file) if metadata_file.is_file() else Metadata()
-    table = read_csv(file)
-    problems = validate(table.frame, table.lines, metadata)
-    if problems:
-        raise InvalidManifestError(str(file), problems)
-    return Manifest(table.frame, root, metadata)
+    table = cached_table(file)
+    if table is None or not labels_are_known(table, metadata):
+        table = _read_table(file, metadata)
+    return Manifest(table, root, metadata)
 
 
 def write_manifest(frame: pd.DataFrame, path: str | Path) -> None:
@@ -69,6 +71,31 @@ def write_manifest(frame: pd.DataFrame, path: str | Path) -> None:
     if problems:
         raise InvalidManifestError(str(file), sorted(problems, key=lambda problem: problem.row or 0))
     write_csv(ordered, file)
+
+
+def _read_table(path: Path, metadata: Metadata) -> Table:
+    """Read a manifest's file and check it; if it is big, keep what was read for the next time.
+
+    Raises:
+        InvalidManifestError: the manifest breaks the contract; every problem is listed.
+        OSError: the file cannot be read.
+    """
+    with StampedFile(path) as file:
+        blocks = csv_blocks(file, path)
+        header = next(blocks)
+        builder, lines = TableBuilder(list(header.columns)), [header.lines]
+        for block in blocks:
+            lines.append(block.lines)
+            if "id" in block.columns:
+                builder.add(block.columns)
+    # Without IDs there are no rows to look at.
+    rows = builder.table() if "id" in header.columns else pd.DataFrame(header.columns)
+    problems = validate(rows, np.concatenate(lines), metadata)
+    if problems or not isinstance(rows, Table):
+        raise InvalidManifestError(str(path), problems)
+    if len(rows) >= cache.CACHED_ROWS:
+        keep_table(rows, path, file.stamp())
+    return rows
 
 
 def _texts(values: pd.Series[Any]) -> list[str]:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from manifests.columns import coded, values_of
 from manifests.errors import Problem
 from manifests.metadata import Metadata, is_dtype_name
-from manifests.names import collisions, default_path, file_and_folder_clashes, name_problem
+from manifests.names import MAX_COMPONENT_BYTES, collision_key, collisions, default_path, file_and_folder_clashes, name_problem
 from manifests.schema import parse_shape, split_label
+from manifests.table import Table
 
 _ROW = re.compile(r"0|[1-9][0-9]{0,17}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -20,28 +22,39 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _Lines = npt.NDArray[np.int64]
 
 
-def validate(frame: pd.DataFrame, lines: _Lines, metadata: Metadata) -> list[Problem]:
+def validate(rows: pd.DataFrame | Table, lines: _Lines, metadata: Metadata) -> list[Problem]:
     """Return every problem of a manifest's rows, in the order of the rows; an empty list if it is sound.
 
     Nothing on the disk is looked at: see `manifests.verification` for that.
 
     Args:
-        frame: string columns, as read; empty strings where there is no value.
+        rows: string columns, as read; empty strings where there is no value.
         lines: int64, shape (rows,): the line of the file where each row starts.
         metadata: of `dataset.json`; its classes are the only ones that labels may name.
     """
-    if "id" not in frame.columns:
-        found = ", ".join(map(repr, frame.columns))
+    if "id" not in rows.columns:
+        found = ", ".join(map(repr, rows.columns))
         return [Problem(kind="no-id-column", column="id", message=f"is missing; the columns are {found}")]
-    ids = list(frame["id"])
-    problems = [*_name_problems(ids, lines), *_file_problems(frame, ids, lines)]
+    ids = _values(rows, "id")
+    problems = list(_name_problems(ids, lines))
+    if problems or not (isinstance(rows, Table) and _files_are_sound(rows, ids)):
+        problems += _file_problems(rows, ids, lines)
     for column, check in _VALUE_CHECKS.items():
-        if column in frame.columns:
-            problems += _value_problems(frame[column], lines, column, check)
+        if column in rows.columns:
+            problems += _value_problems(_values(rows, column), lines, column, check)
     for column, spec in metadata.labels.items():
-        if column in frame.columns:
-            problems += _label_problems(frame[column], lines, column, spec.classes)
+        if column in rows.columns:
+            problems += _label_problems(_values(rows, column), lines, column, spec.classes)
     return sorted(problems, key=lambda problem: problem.row or 0)
+
+
+def labels_are_known(table: Table, metadata: Metadata) -> bool:
+    """Return whether labels name only the classes of `dataset.json`, which may be newer than what was validated."""
+    return all(
+        set(spec.classes).issuperset(name for label in coded(table.column(column)).distinct for name in split_label(label))
+        for column, spec in metadata.labels.items()
+        if column in table
+    )
 
 
 def encoding_problems(frame: pd.DataFrame, lines: _Lines) -> Iterator[Problem]:
@@ -55,7 +68,7 @@ def encoding_problems(frame: pd.DataFrame, lines: _Lines) -> Iterator[Problem]:
     """
     for column in frame.columns:
         if column not in {"id", "path"}:
-            yield from _value_problems(frame[column], lines, column, _check_encoding, kind="encoding")
+            yield from _value_problems(list(frame[column]), lines, column, _check_encoding, kind="encoding")
 
 
 def _name_problems(ids: list[str], lines: _Lines) -> Iterator[Problem]:
@@ -71,10 +84,24 @@ def _name_problems(ids: list[str], lines: _Lines) -> Iterator[Problem]:
             yield _at(lines, position, "id", "colliding-id", text)
 
 
-def _file_problems(frame: pd.DataFrame, ids: list[str], lines: _Lines) -> Iterator[Problem]:
+def _files_are_sound(table: Table, ids: list[str]) -> bool:
+    """Return whether the files cannot have a problem, once the IDs have none: millions of default paths need no second look."""
+    # Four bytes are the most that a character takes in UTF-8.
+    return (
+        table.path_kind in {"none", "default"}
+        and len(default_path(max(ids, key=len, default=""))) * 4 <= MAX_COMPONENT_BYTES
+        and not any(collision_key(part).endswith(".npy") for folder in table.id_folders.distinct for part in folder.split("/"))
+    )
+
+
+def _values(rows: pd.DataFrame | Table, column: str) -> list[str]:
+    return values_of(rows.column(column)) if isinstance(rows, Table) else list(rows[column])
+
+
+def _file_problems(table: pd.DataFrame | Table, ids: list[str], lines: _Lines) -> Iterator[Problem]:
     """Check the files that rows name: safe, and one row a file unless the rows of a pack share it."""
-    named = list(frame["path"]) if "path" in frame.columns else [""] * len(ids)
-    rows = list(frame["row"]) if "row" in frame.columns else [""] * len(ids)
+    named = _values(table, "path") if "path" in table.columns else [""] * len(ids)
+    rows = _values(table, "row") if "row" in table.columns else [""] * len(ids)
     files = [path or default_path(id_) for path, id_ in zip(named, ids, strict=True)]
     for position, (path, file) in enumerate(zip(named, files, strict=True)):
         # A default path is unsafe just when its ID is, except that the ending may make it too long.
@@ -82,7 +109,7 @@ def _file_problems(frame: pd.DataFrame, ids: list[str], lines: _Lines) -> Iterat
         if text and (path or not name_problem(ids[position])):
             yield _at(lines, position, "path" if path else "id", "unsafe-path", f"path {file!r} of ID {ids[position]!r} {text}")
     if any(named):
-        keys = [f"{file}\0{row}" for file, row in zip(files, rows, strict=True)]
+        keys = [f"{file}\0{row}" for file, row in zip(files, rows, strict=True)] if any(rows) else files
         for position, earlier in collisions(keys):
             if ids[position] != ids[earlier]:
                 text = f"path {files[position]!r} of ID {ids[position]!r} is also that of {ids[earlier]!r} in row {lines[earlier]}"
@@ -93,16 +120,17 @@ def _file_problems(frame: pd.DataFrame, ids: list[str], lines: _Lines) -> Iterat
 
 
 def _value_problems(
-    values: pd.Series[str], lines: _Lines, column: str, check: Callable[[str], str | None], *, kind: str = ""
+    values: Sequence[str], lines: _Lines, column: str, check: Callable[[str], str | None], *, kind: str = ""
 ) -> Iterator[Problem]:
     """Check the distinct values once, then name the rows of the bad ones."""
-    bad = {value: text for value in values.unique() if value and (text := check(value))}
+    bad = {value: text for value in set(values) if value and (text := check(value))}
     if bad:
-        for position in np.flatnonzero(values.isin(list(bad))):
-            yield _at(lines, int(position), column, kind or f"bad-{column}", bad[values.iloc[position]])
+        for position, value in enumerate(values):
+            if value in bad:
+                yield _at(lines, position, column, kind or f"bad-{column}", bad[value])
 
 
-def _label_problems(labels: pd.Series[str], lines: _Lines, column: str, classes: tuple[str, ...]) -> Iterator[Problem]:
+def _label_problems(labels: Sequence[str], lines: _Lines, column: str, classes: tuple[str, ...]) -> Iterator[Problem]:
     known = set(classes)
 
     def check(label: str) -> str | None:

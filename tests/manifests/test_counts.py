@@ -5,7 +5,9 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+from manifests.columns import packed_column
 from manifests.counts import class_split_table, label_counts, split_order
+from manifests.table import table_of_frame
 
 
 @pytest.mark.parametrize(
@@ -36,13 +38,13 @@ def test_split_order(names: list[str], preferred: tuple[str, ...], order: tuple[
     ],
 )
 def test_label_counts_are_in_class_order_with_absent_classes(labels: list[str], counts: dict[str, int]) -> None:
-    found = label_counts(pd.Series(labels, dtype=str), ("a", "b"))
+    found = label_counts(packed_column(labels), ("a", "b"))
     assert found.to_dict() == counts
     assert list(found.index) == ["a", "b"]
     assert found.dtype == "int64"
 
 
-FRAME = pd.DataFrame({"label": ["a", "b", "a", ""], "split": ["train", "val", "", "train"]}, dtype=str)
+FRAME = pd.DataFrame({"id": list("cdef"), "label": ["a", "b", "a", ""], "split": ["train", "val", "", "train"]}, dtype=str)
 
 
 @pytest.mark.parametrize(
@@ -50,11 +52,11 @@ FRAME = pd.DataFrame({"label": ["a", "b", "a", ""], "split": ["train", "val", ""
     [
         (FRAME, ("train", "val"), {"train": {"a": 1, "b": 0}, "val": {"a": 0, "b": 1}, "(no split)": {"a": 1, "b": 0}}),
         (FRAME.iloc[:2], ("train", "val"), {"train": {"a": 1, "b": 0}, "val": {"a": 0, "b": 1}}),
-        (FRAME[["label"]], (), {"all": {"a": 2, "b": 1}}),
-        (FRAME[["split"]], ("train", "val"), {}),
+        (FRAME[["id", "label"]], (), {"all": {"a": 2, "b": 1}}),
+        (FRAME[["id", "split"]], ("train", "val"), {}),
     ],
 )
 def test_classes_by_splits(frame: pd.DataFrame, splits: tuple[str, ...], table: dict[str, dict[str, int]]) -> None:
-    found = class_split_table(frame, "label", ("a", "b"), splits)
+    found = class_split_table(table_of_frame(frame), "label", ("a", "b"), splits)
     assert found.to_dict() == table
     assert found.index.name == "label"
