@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 from manifests.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from manifests.checking import Finding
     from manifests.errors import ArrayFileError, InvalidManifestError, ManifestError, NoManifestError, Problem, UnknownNameError
     from manifests.manifest import Manifest
     from manifests.metadata import ArraySpec, LabelSpec, Metadata
     from manifests.store import load_manifest, write_manifest
-    from manifests.verification import Finding, verify
+    from manifests.verification import verify
 
 __all__ = [
     "ArrayFileError",
@@ -35,7 +36,7 @@ __getattr__ = lazy_names(
     {
         "ArrayFileError": "errors",
         "ArraySpec": "metadata",
-        "Finding": "verification",
+        "Finding": "checking",
         "InvalidManifestError": "errors",
         "LabelSpec": "metadata",
         "Manifest": "manifest",

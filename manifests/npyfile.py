@@ -179,6 +179,20 @@ def _check_size(file: NpyStream, header: NpyHeader, name: str) -> None:
     """Refuse a file whose size is not the header's, before anything is allocated; the position stays."""
     size = file.seek(0, os.SEEK_END)
     file.seek(header.offset)
+    check_size(size, header, name)
+
+
+def check_size(size: int, header: NpyHeader, name: str) -> None:
+    """Refuse a size in bytes that is not the one of a header's file.
+
+    Args:
+        size: of the file.
+        header: that stands in it.
+        name: how the error message calls the file.
+
+    Raises:
+        ArrayFileError: the file is shorter or longer.
+    """
     expected = header.offset + header.nbytes
     if size != expected:
         state = "truncated" if size < expected else "longer than its header says"

@@ -2,81 +2,61 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
-from manifests.errors import ArrayFileError
+from manifests.checking import Alias, Checked, CheckTask, Finding, check_rows
 from manifests.manifest import Manifest
-from manifests.metadata import ArraySpec
 from manifests.names import SHARD_FOLDER
-from manifests.npyfile import NpyHeader, check_row, read_file_header
-from manifests.schema import STATE_FOLDER, format_shape, parse_shape
+from manifests.schema import STATE_FOLDER
 
-_CHUNK_ROWS = 4096
+Run = Callable[[Callable[[CheckTask], Checked], Sequence[CheckTask], Callable[[Checked], object]], None]
+"""Runs a function on each task, anywhere and in any order, and hands each result on in this thread."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """One way in which the disk is not what the manifest says.
-
-    Attributes:
-        kind: `missing`, `damaged`, `shape`, `dtype`, `sha256`, `outside` or `extra`.
-        path: of the file, relative to the manifest.
-        id: of the sample; None for a file that belongs to none.
-        message: what was expected and what was found.
-    """
-
-    kind: str
-    path: str
-    id: str | None
-    message: str
-
-    def __str__(self) -> str:
-        owner = "" if self.id is None else f"ID {self.id!r}, "
-        return f"{self.kind}: {owner}{self.path}: {self.message}"
+_TASK_ROWS = 256
+_TASK_BYTES = 64 << 20
+_SIZED_FILES = 16
 
 
-def verify(manifest: Manifest, *, deep: bool = True, threads: int = 2, advance: Callable[[int], object] = lambda _: None) -> list[Finding]:
+def verify(
+    manifest: Manifest,
+    *,
+    deep: bool = True,
+    threads: int = 2,
+    run: Run | None = None,
+    advance: Callable[[int], object] = lambda _: None,
+) -> list[Finding]:
     """Hold every shard against its row, and look for files that no row names.
 
     Args:
         manifest: the whole dataset's; of a filtered one the other rows' files count as extra.
         deep: read every file and compare its SHA-256 where the row has one; else only existence, header and size.
         threads: that read files; hashing runs outside the interpreter lock.
+        run: runs the work instead of threads, for example in processes.
         advance: called with the number of rows done since the last call.
 
     Returns:
-        What was found, rows in their order first, then extra files by path.
+        What was found, rows in their order first, then extra files by path. `Finding.is_problem` is false for what is
+        only good to know.
 
     Raises:
         OSError: a folder cannot be listed.
     """
-    findings: list[Finding] = []
-    columns = {name: list(manifest.frame[name]) for name in ("row", "shape", "dtype", "sha256") if name in manifest.frame.columns}
-    paths = list(manifest.paths)
+    found: list[tuple[int, Finding]] = []
+    aliases: list[Alias] = []
 
-    ids = manifest.ids
-    # The rows of a pack share a file, which is read once.
-    pack_sha256 = functools.cache(file_sha256)
+    def take(checked: Checked) -> None:
+        found.extend(checked.findings)
+        aliases.extend(checked.aliases)
+        advance(checked.count)
 
-    def check(position: int) -> list[Finding]:
-        row = {name: values[position] for name, values in columns.items()}
-        sha256_of = None if not deep else pack_sha256 if row.get("row") else file_sha256
-        return list(_check_row(manifest, ids[position], paths[position], row, sha256_of))
-
-    with ThreadPoolExecutor(threads) as executor:
-        # In chunks, so that neither memory nor the wait after Ctrl-C grows with the dataset.
-        for start in range(0, len(paths), _CHUNK_ROWS):
-            for found in executor.map(check, range(start, min(start + _CHUNK_ROWS, len(paths)))):
-                findings += found
-                advance(1)
-    findings += _extra_files(manifest.root, set(paths))
-    return findings
+    (run or _in_threads(threads))(check_rows, check_tasks(manifest, deep=deep), take)
+    found += _shared_files(manifest, sorted(aliases, key=lambda alias: alias.position))
+    found.sort(key=lambda pair: pair[0])  # stable: of one row, in the order in which they were looked for
+    return [finding for _, finding in found] + list(_extra_files(manifest.root, set(manifest.paths), {alias.real for alias in aliases}))
 
 
 def file_sha256(path: Path) -> str:
@@ -89,61 +69,108 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _check_row(
-    manifest: Manifest, id_: str, relative: str, row: dict[str, str], sha256_of: Callable[[Path], str] | None
-) -> Iterator[Finding]:
-    def finding(kind: str, message: str) -> Finding:
-        return Finding(kind=kind, path=relative, id=id_, message=message)
+def check_tasks(manifest: Manifest, *, deep: bool) -> list[CheckTask]:
+    """Cut a manifest into tasks, none of them much work; the rows of a pack, which share a file, come into one task."""
+    frame, paths = manifest.frame, list(manifest.paths)
+    absent = [""] * len(frame)
+    columns = [list(frame[name]) if name in frame.columns else absent for name in ("id", "row", "shape", "dtype", "sha256")]
+    order = list(range(len(frame)))
+    if any(columns[1]):
+        first = {path: position for position, path in reversed(list(enumerate(paths)))}
+        order.sort(key=lambda position: first[paths[position]])
+    tasks = []
+    for part in _cut(order, paths, _rows_per_task(manifest.root, paths)):
+        ids, rows, shapes, dtypes, sha256s = ([column[position] for position in part] for column in columns)
+        tasks.append(
+            CheckTask(
+                root=os.fspath(manifest.root),
+                array=manifest.metadata.array,
+                deep=deep,
+                positions=part,
+                ids=ids,
+                paths=[paths[position] for position in part],
+                rows=rows,
+                shapes=shapes,
+                dtypes=dtypes,
+                sha256s=sha256s,
+            )
+        )
+    return tasks
 
-    try:
-        path = manifest.path_of(id_)
-    except ArrayFileError as error:
-        yield finding("outside", str(error))
+
+def _cut(order: Sequence[int], paths: Sequence[str], size: int) -> Iterator[Sequence[int]]:
+    """Yield stretches of at least `size` positions, but the last; no file's rows are cut apart."""
+    start = 0
+    while start < len(order):
+        end = min(start + size, len(order))
+        while end < len(order) and paths[order[end]] == paths[order[end - 1]]:
+            end += 1
+        yield order[start:end]
+        start = end
+
+
+def _rows_per_task(root: Path, paths: Sequence[str]) -> int:
+    """Return how many files make a task of some tens of milliseconds: neither Ctrl-C nor the bar waits for long."""
+    largest = 1
+    for path in paths[:: max(1, len(paths) // _SIZED_FILES)]:
+        try:
+            largest = max(largest, os.stat(root / path).st_size)
+        except (OSError, ValueError):
+            continue  # told as missing when its turn comes
+    return max(1, min(_TASK_ROWS, _TASK_BYTES // largest))
+
+
+def _in_threads(count: int) -> Run:
+    def run(function: Callable[[CheckTask], Checked], tasks: Sequence[CheckTask], done: Callable[[Checked], object]) -> None:
+        executor = ThreadPoolExecutor(count)
+        try:
+            for checked in executor.map(function, tasks):
+                done(checked)
+        finally:
+            executor.shutdown(cancel_futures=True)
+
+    return run
+
+
+def _shared_files(manifest: Manifest, aliases: Sequence[Alias]) -> Iterator[tuple[int, Finding]]:
+    """Yield files that two rows reach under different names, and those with hard links that no row knows.
+
+    Two IDs that share a file are what the manifest itself may not say (`shared-path`); links bring it in by the back door.
+    """
+    if not aliases:
         return
-    if not path.is_file():
-        yield finding("missing", "no such file")
-        return
-    try:
-        header = read_file_header(path)
-        if row.get("row"):
-            check_row(header, int(row["row"]), str(path))
-        sha256 = sha256_of(path) if sha256_of and row.get("sha256") else ""
-    except (ArrayFileError, OSError) as error:
-        yield finding("damaged", str(error).removeprefix(f"{path}: "))
-        return
-    shape = header.shape[1:] if row.get("row") else header.shape
-    yield from _check_header(finding, header, shape, row, manifest.metadata.array)
-    if sha256 and sha256 != row["sha256"]:
-        yield finding("sha256", f"expected {row['sha256']}, found {sha256}; the bytes have changed since the build")
+    paths = list(manifest.paths)
+    owners = {path: position for position, path in reversed(list(enumerate(paths)))}
+    first: dict[tuple[int, int], int] = {}
+    names: dict[tuple[int, int], set[str]] = {}
+    for alias in aliases:
+        names.setdefault(alias.inode, set()).add(alias.real)
+    ids = manifest.ids
+    for alias in aliases:
+        path = paths[alias.position]
+        owner = owners.get(alias.real, alias.position)
+        if paths[owner] == path:
+            owner = first.setdefault(alias.inode, alias.position)
+        if paths[owner] != path:
+            message = f"is the same file as {paths[owner]} of ID {ids[owner]!r}, through a link; give each ID a file of its own"
+            yield alias.position, Finding(kind="duplicate", path=path, id=ids[alias.position], message=message)
+        elif alias.names > len(names[alias.inode]):
+            count = alias.names - len(names[alias.inode])
+            message = f"has {count} more name{'s' * (count > 1)} (hard links) that no row knows; who writes there changes this shard"
+            yield alias.position, Finding(kind="linked", path=path, id=ids[alias.position], message=message)
 
 
-def _check_header(
-    finding: Callable[[str, str], Finding], header: NpyHeader, shape: tuple[int, ...], row: dict[str, str], spec: ArraySpec | None
-) -> Iterator[Finding]:
-    """Compare with the row, and with dataset.json where the row is silent."""
-    if row.get("shape"):
-        if shape != parse_shape(row["shape"]):
-            yield finding("shape", f"expected {row['shape']}, found {format_shape(shape)}")
-    elif spec is not None and spec.shape is not None and not _fits(shape, spec.shape):
-        yield finding("shape", f"expected {spec}, found {format_shape(shape)}")
-    dtype = row.get("dtype") or (spec.dtype if spec is not None else None)
-    if dtype and header.dtype.name != dtype:
-        yield finding("dtype", f"expected {dtype}, found {header.dtype.name}")
-
-
-def _fits(shape: tuple[int, ...], expected: tuple[int | None, ...]) -> bool:
-    return len(shape) == len(expected) and all(b is None or a == b for a, b in zip(shape, expected, strict=True))
-
-
-def _extra_files(root: Path, known: set[str]) -> Iterator[Finding]:
+def _extra_files(root: Path, known: set[str], reached: set[str]) -> Iterator[Finding]:
     """Yield files below `shards/` and arrays anywhere else in the dataset that no row names, by path.
 
-    A file that a row reaches through a symbolic link is named by it too.
+    Args:
+        root: the dataset's folder.
+        known: the paths of all rows.
+        reached: real paths of the files that rows reach through symbolic links: they are named too.
     """
-    extra = list(_unnamed_files(root, known))
-    real = {os.path.realpath(root / path) for path in known} if extra else set()
-    for path in extra:
-        if os.path.realpath(root / path) not in real:
+    real_root = os.path.realpath(root)
+    for path in _unnamed_files(root, known):
+        if not reached or os.path.relpath(os.path.realpath(root / path), real_root) not in reached:
             yield Finding(kind="extra", path=path, id=None, message="no row of the manifest names it")
 
 
@@ -151,6 +178,7 @@ def _unnamed_files(root: Path, known: set[str]) -> Iterator[str]:
     def fail(error: OSError) -> None:
         raise error
 
+    folders_of_rows: Mapping[str, None] | None = None
     for folder, names, files in os.walk(root, onerror=fail):
         names[:] = sorted(name for name in names if not (folder == str(root) and name == STATE_FOLDER))
         relative = Path(folder).relative_to(root)
@@ -158,3 +186,20 @@ def _unnamed_files(root: Path, known: set[str]) -> Iterator[str]:
             path = (relative / name).as_posix()
             if path not in known and (relative.parts[:1] == (SHARD_FOLDER,) or name.endswith(".npy")):
                 yield path
+        for name in names if relative.parts[:1] == (SHARD_FOLDER,) else ():
+            path = (relative / name).as_posix()
+            if os.path.islink(root / path):  # `os.walk` does not go there
+                folders_of_rows = _folders(known) if folders_of_rows is None else folders_of_rows
+                if path not in folders_of_rows:
+                    yield path
+
+
+def _folders(paths: set[str]) -> Mapping[str, None]:
+    """Return every folder that leads to one of these files."""
+    folders: dict[str, None] = {}
+    for folder in {path.rpartition("/")[0] for path in paths}:
+        rest = folder
+        while rest and rest not in folders:
+            folders[rest] = None
+            rest = rest.rpartition("/")[0]
+    return folders

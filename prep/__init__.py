@@ -9,8 +9,12 @@ from manifests.lazy import lazy_names
 if TYPE_CHECKING:
     from prep.adoption import AdoptOptions, adopt
     from prep.build import build_shards, plan_build
-    from prep.errors import ItemError, OutputError, PrepError, SourceError, UsageError, WorkerError
+    from prep.comparison import Change, Difference
+    from prep.conflicts import Conflict
+    from prep.diffing import diff_datasets
+    from prep.errors import ConflictError, ItemError, OutputError, PrepError, SourceError, UsageError, WorkerError
     from prep.inspection import Inspection, inspect_dataset
+    from prep.merging import MergeSummary, merge_datasets
     from prep.prepare import BuildOptions, Prepared
     from prep.recipe import ShardOptions
     from prep.records import Failure
@@ -19,14 +23,21 @@ if TYPE_CHECKING:
     from prep.sources.table import TableOptions
     from prep.splits import SplitSpec, parse_splits
     from prep.summary import BuildSummary
+    from prep.union import MergeOptions
 
 __all__ = [
     "AdoptOptions",
     "BuildOptions",
     "BuildSummary",
+    "Change",
+    "Conflict",
+    "ConflictError",
+    "Difference",
     "Failure",
     "Inspection",
     "ItemError",
+    "MergeOptions",
+    "MergeSummary",
     "OutputError",
     "PrepError",
     "Prepared",
@@ -42,7 +53,9 @@ __all__ = [
     "WorkerError",
     "adopt",
     "build_shards",
+    "diff_datasets",
     "inspect_dataset",
+    "merge_datasets",
     "parse_splits",
     "plan_build",
 ]
@@ -53,9 +66,15 @@ __getattr__ = lazy_names(
         "AdoptOptions": "adoption",
         "BuildOptions": "prepare",
         "BuildSummary": "summary",
+        "Change": "comparison",
+        "Conflict": "conflicts",
+        "ConflictError": "errors",
+        "Difference": "comparison",
         "Failure": "records",
         "Inspection": "inspection",
         "ItemError": "errors",
+        "MergeOptions": "union",
+        "MergeSummary": "merging",
         "OutputError": "errors",
         "PrepError": "errors",
         "Prepared": "prepare",
@@ -71,7 +90,9 @@ __getattr__ = lazy_names(
         "WorkerError": "errors",
         "adopt": "adoption",
         "build_shards": "build",
+        "diff_datasets": "diffing",
         "inspect_dataset": "inspection",
+        "merge_datasets": "merging",
         "parse_splits": "splits",
         "plan_build": "build",
     },

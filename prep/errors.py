@@ -3,6 +3,7 @@
 PrepError
 ├── UsageError     options or paths that cannot work, whatever the data
 ├── SourceError    raw data as a whole that cannot be used: nothing found, a table with problems, two files of one ID
+├── ConflictError  two datasets that contradict each other, which nothing resolves unasked
 ├── OutputError    the output folder cannot be written, or another build holds it
 ├── WorkerError    a worker process died
 └── ItemError      one raw item that cannot be used; a build notes it and goes on
@@ -37,6 +38,26 @@ class SourceError(PrepError):
         if len(self.problems) > SHOWN_PROBLEMS:
             lines.append(f"  ... and {len(self.problems) - SHOWN_PROBLEMS} more")
         super().__init__("\n".join(lines))
+
+
+class ConflictError(PrepError):
+    """Two datasets that contradict each other.
+
+    Attributes:
+        conflicts: each contradiction, as data.
+    """
+
+    def __init__(self, message: str, conflicts: Sequence[object]) -> None:
+        self.message = message
+        self.conflicts = tuple(conflicts)
+        lines = [message, *(f"  {conflict}" for conflict in self.conflicts[:SHOWN_PROBLEMS])]
+        if len(self.conflicts) > SHOWN_PROBLEMS:
+            lines.append(f"  ... and {len(self.conflicts) - SHOWN_PROBLEMS:,} more (--json lists all of them)")
+        super().__init__("\n".join(lines))
+
+    def __reduce__(self) -> tuple[type[ConflictError], tuple[str, tuple[object, ...]]]:
+        """Pickle by the arguments."""
+        return type(self), (self.message, self.conflicts)
 
 
 class OutputError(PrepError):

@@ -67,7 +67,7 @@ def load_existing(out: Path) -> Manifest | None:
     if not isinstance(recipe.get("recipe", {}), dict):
         raise OutputError(f"{out / METADATA_NAME}: recipe.recipe must be an object; mend it or choose another folder")
     if "fingerprint" not in manifest.frame.columns or "digest" not in recipe:
-        raise UsageError(f"{out}: holds a dataset that no build made (an adopted one?); choose another folder")
+        raise UsageError(f"{out}: holds a dataset that no build made (an adopted or merged one?); choose another folder")
     return manifest
 
 

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import click
 import pytest
-from command_line import build, check_refused, ended, prep, snapshot, start_prep, write_image
+from command_line import build, check_refused, ended, prep, snapshot, start_prep, write_array, write_image
 
+from prep import readers as prep_readers
 from prep.cli import cli
 
-COMMANDS = ("build-shards", "plan", "verify", "inspect", "adopt")
+COMMANDS = ("build-shards", "plan", "verify", "inspect", "adopt", "diff", "merge")
 
 
 def test_these_are_the_commands() -> None:
@@ -95,6 +96,8 @@ def test_verify_of_a_sound_dataset(existing: Path) -> None:
     assert (outcome.code, outcome.out) == (0, f"{existing}: 4 IDs checked by every byte; 0 problems\n")
     assert prep("verify", existing, "--quick").out == f"{existing}: 4 IDs checked by existence, header and size; 0 problems\n"
     assert prep("verify", existing / "manifest.csv").code == 0
+    for arguments in (["--deep"], ["--deep", "--workers", "1"], ["--workers", "3"]):
+        assert prep("verify", existing, *arguments).out == outcome.out
 
 
 def test_verify_finds_what_is_wrong(existing: Path) -> None:
@@ -120,6 +123,36 @@ def test_verify_finds_what_is_wrong(existing: Path) -> None:
     ]
     quick = prep("verify", existing, "--quick", "--json")
     assert [finding["kind"] for finding in quick.json["findings"]] == ["missing", "damaged", "extra"]
+
+
+def test_verify_says_which_ids_have_nothing_to_be_compared_with(tmp_path: Path) -> None:
+    for id_ in ("a", "b"):
+        write_array(tmp_path / f"{id_}.npy", [1.0])
+    (tmp_path / "manifest.csv").write_text("id,label\na,0\nb,1\n")
+    outcome = prep("verify", tmp_path)
+    assert outcome.code == 0
+    assert "2 IDs checked by every byte, of which 2 have no sha256 to compare with ('a', 'b'); 0 problems" in outcome.out
+    assert prep("verify", tmp_path, "--json").json["without_sha256"] == 2
+    assert "sha256" not in prep("verify", tmp_path, "--quick").out
+
+
+def test_verify_tells_of_hard_links_on_stderr_and_takes_no_offence(existing: Path, tmp_path: Path) -> None:
+    os.link(existing / "shards" / "cats" / "000.npy", tmp_path / "other.npy")
+    outcome = prep("verify", existing)
+    assert (outcome.code, "hard links: 1 shard has further names" in outcome.err) == (0, True)
+    assert [finding["id"] for finding in prep("verify", existing, "--json").json["linked"]] == ["cats/000"]
+
+
+@pytest.mark.slow
+def test_verify_finds_the_same_in_processes_as_in_threads(existing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (existing / "shards" / "cats" / "000.npy").unlink()
+    (existing / "shards" / "dogs" / "000.npy").write_bytes(b"")
+    (existing / "shards" / "dogs" / "copy.npy").write_bytes(b"")
+    found = [prep("verify", existing, "--json", "--workers", workers) for workers in ("1", "2")]
+    monkeypatch.setattr(prep_readers, "MANY_FILES", 0)
+    found.append(prep("verify", existing, "--json", "--workers", "2"))
+    assert len({outcome.out for outcome in found}) == 1
+    assert [finding["kind"] for finding in found[0].json["findings"]] == ["missing", "damaged", "extra"]
 
 
 @pytest.mark.parametrize("command", ["build-shards", "plan"])
@@ -183,5 +216,5 @@ def test_a_reader_of_stdout_that_leaves_early_is_no_reason_for_a_traceback(pets:
 
 
 def test_json_of_every_command_parses(existing: Path, tmp_path: Path) -> None:
-    for arguments in (["plan", tmp_path / "good", existing], ["inspect", existing], ["verify", existing]):
+    for arguments in (["plan", tmp_path / "good", existing], ["inspect", existing], ["verify", existing], ["diff", existing, existing]):
         assert isinstance(json.loads(prep(*arguments, "--json").out), dict)

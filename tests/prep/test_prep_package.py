@@ -16,9 +16,15 @@ PUBLIC = [
     "AdoptOptions",
     "BuildOptions",
     "BuildSummary",
+    "Change",
+    "Conflict",
+    "ConflictError",
+    "Difference",
     "Failure",
     "Inspection",
     "ItemError",
+    "MergeOptions",
+    "MergeSummary",
     "OutputError",
     "PrepError",
     "Prepared",
@@ -34,7 +40,9 @@ PUBLIC = [
     "WorkerError",
     "adopt",
     "build_shards",
+    "diff_datasets",
     "inspect_dataset",
+    "merge_datasets",
     "parse_splits",
     "plan_build",
 ]
@@ -64,7 +72,15 @@ def test_importing_loads_no_framework_and_no_loader(module: str) -> None:
 
 def test_every_error_is_a_prep_error_and_stands_in_the_tree() -> None:
     found = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, Exception)]
-    assert {kind.__name__ for kind in found} == {"ItemError", "OutputError", "PrepError", "SourceError", "UsageError", "WorkerError"}
+    assert {kind.__name__ for kind in found} == {
+        "ConflictError",
+        "ItemError",
+        "OutputError",
+        "PrepError",
+        "SourceError",
+        "UsageError",
+        "WorkerError",
+    }
     for kind in found:
         assert issubclass(kind, errors.PrepError)
         assert kind.__name__ in (errors.__doc__ or "")
@@ -82,7 +98,9 @@ def test_a_source_error_keeps_every_problem_and_shows_the_first(count: int, line
         assert shown[-1] == f"  ... and {count - 100} more"
 
 
-@pytest.mark.parametrize("error", [errors.ItemError("x"), errors.OutputError("x"), errors.SourceError("x", ["a", "b"])])
+@pytest.mark.parametrize(
+    "error", [errors.ItemError("x"), errors.ConflictError("x", ["a"]), errors.OutputError("x"), errors.SourceError("x", ["a", "b"])]
+)
 def test_an_error_survives_its_way_out_of_a_worker(error: errors.PrepError) -> None:
     again = pickle.loads(pickle.dumps(error))  # noqa: S301  # our own
     assert type(again) is type(error)
