@@ -6,6 +6,8 @@ LoaderError
 ├── SamplesError       samples that cannot make one feed: none at all, unsafe IDs, packs, several shapes
 ├── LabelError         labels that are missing, unknown or not of the label mode's kind
 ├── ShardError         a shard that is missing, damaged, unsafe or of another shape or dtype
+├── ResumeError        a state to resume from that cannot be read, written or gone on with
+├── TransformError     a transform that cannot be sent to workers, or returned what no batch can be made of
 └── WorkerError        worker processes that died, hung or could not start
 """
 
@@ -61,11 +63,24 @@ class ShardError(LoaderError):
         return f"shard {self.path} of ID {self.id!r}: expected {self.expected}, found {self.found}; {self.advice}"
 
 
+class TransformError(LoaderError):
+    """A user's transform cannot be sent to workers, or returned what no batch can be made of; the message names the ID."""
+
+
+class ResumeError(LoaderError):
+    """A training's state cannot be read or written, or belongs to another training; the message names its folder."""
+
+
 class WorkerError(LoaderError):
     """Worker processes died or hung at a batch, whose IDs are named, or could not start."""
 
 
-def listing(items: Sequence[str]) -> str:
-    """Join the first items of a list for a message, saying how many more there are."""
-    more = len(items) - SHOWN_PROBLEMS
+def listing(items: Sequence[str], total: int | None = None) -> str:
+    """Join the first items of a list for a message, saying how many more there are.
+
+    Args:
+        items: all of them, or at least the first `SHOWN_PROBLEMS`.
+        total: how many there are; None for as many as were given.
+    """
+    more = (len(items) if total is None else total) - SHOWN_PROBLEMS
     return ", ".join(items[:SHOWN_PROBLEMS]) + (f", ... and {more} more" if more > 0 else "")

@@ -5,21 +5,29 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
 
-from loader.errors import LabelError, OptionError, SamplesError, listing
+from loader.errors import SHOWN_PROBLEMS, LabelError, OptionError, SamplesError, listing
 from loader.labels import LabelCodes, LabelMode, check_label_mode, encode_labels
-from loader.strings import PackedStrings
+from loader.weights import balanced_weights, check_weights, cumulative, numbers_of, numbers_of_column
+from manifests.columns import Coded, coded, is_in, packed_column
 from manifests.metadata import ArraySpec, common_array
 from manifests.names import name_problem
 from manifests.schema import LABEL_SEPARATOR
+from manifests.strings import PackedStrings
 
 if TYPE_CHECKING:
-    from manifests.manifest import Manifest  # a worker is sent an index and needs no pandas
+    # A worker is sent an index and needs no pandas.
+    from manifests.manifest import Manifest
+    from manifests.table import Table
+
+BALANCED = "balanced"
+"""The sampling that draws each class equally often; a column of this name does not win over the word."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +44,12 @@ class Index:
         classes: names in index order.
         array: the samples' shape and dtype; whatever is None is that of the first shard.
         channel_optional: a shard may lack the shape's last axis, if that has length 1.
+        weights: float32, shape (n,): how much each sample counts in the loss; None for all the same.
+        cumulative: float64, shape (n,): the running sum of the shares in which samples are drawn, the last being exactly 1;
+            None for each sample once a pass.
+        varied_shapes: the samples' shapes in words, if they are known to differ; else empty.
+
+    Whatever grows with n is a contiguous array, which processes can share.
     """
 
     root: Path
@@ -47,54 +61,91 @@ class Index:
     classes: tuple[str, ...]
     array: ArraySpec
     channel_optional: bool = False
+    weights: npt.NDArray[np.float32] | None = None
+    cumulative: npt.NDArray[np.float64] | None = None
+    varied_shapes: str = ""
 
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def is_varied(self) -> bool:
+        """Whether the samples are known to differ in shape."""
+        return bool(self.varied_shapes)
 
-def index_of_manifest(manifest: Manifest, *, label_mode: LabelMode, class_names: Sequence[str] | None = None) -> Index:
+
+def index_of_manifest(
+    manifest: Manifest,
+    *,
+    label_mode: LabelMode,
+    class_names: Sequence[str] | None = None,
+    sample_weight: str | None = None,
+    sampling: str | None = None,
+) -> Index:
     """Index a manifest's rows, in their order.
 
     Args:
         manifest: the rows.
         label_mode: what to encode labels for.
         class_names: every class in index order, instead of the manifest's own.
+        sample_weight: the column that says how much each sample counts in the loss.
+        sampling: how often each sample is drawn: None for once a pass, `balanced` for each class equally often, or the
+            column that holds the weights.
 
     Raises:
         SamplesError: the manifest has no rows, its rows lie in packs, or its samples differ in shape or dtype.
-        LabelError: the manifest has no labels though the mode asks for them, or they cannot be encoded.
-        OptionError: `class_names` are not distinct names.
+        LabelError: the manifest has no labels though the mode or the sampling asks for them, they cannot be encoded, or
+            weights are no finite numbers from 0.
+        OptionError: `class_names` are not distinct names, or there is no such column.
     """
-    frame = manifest.frame
-    if not len(frame):
+    table = manifest.table
+    if not len(table):
         raise SamplesError(f"the manifest of {manifest.root} has no rows: there is nothing to feed")
-    ids, paths = list(frame["id"]), list(manifest.paths)
-    if "row" in frame.columns:
-        packed = [f"ID {id_!r} ({path}, row {row})" for id_, path, row in zip(ids, paths, frame["row"], strict=True) if row]
-        if packed:
-            raise SamplesError(
-                f"{len(packed)} samples are rows of packs, which the feed does not read yet: {listing(packed)}; "
-                "write one .npy shard per ID, or leave these rows out with manifest.where"
-            )
+    ids, paths, folders = manifest.files()
+    _check_no_packs(table, ids, paths)
     check_label_mode(label_mode)
-    if label_mode is not None and "label" not in frame.columns:
-        columns = ", ".join(map(repr, frame.columns))
+    columns = ", ".join(map(repr, table.columns))
+    if label_mode is not None and "label" not in table:
         raise LabelError(
             f"the manifest of {manifest.root} has no column 'label' (its columns are {columns}); "
             "pass label_mode=None for batches without labels"
         )
-    folders, folder_of = _folders(paths)
+    if sampling == BALANCED and "label" not in table:
+        raise LabelError(
+            f"the manifest of {manifest.root} has no column 'label' (its columns are {columns}), which sampling 'balanced' needs"
+        )
+    for name, value, words in (("sample_weight", sample_weight, "None"), ("sampling", sampling, "None, 'balanced'")):
+        if value is not None and not (isinstance(_anything(value), str) and (value in table or (name, value) == ("sampling", BALANCED))):
+            raise OptionError(f"{name} must be {words} or a column of the manifest, which are {columns}; got {value!r}")
+    _check_weights_have_labels(sample_weight, label_mode)
     classes = manifest.classes if class_names is None else _checked_names(class_names)
-    labels = list(frame["label"]) if label_mode is not None else []
+    labels = table.column("label") if "label" in table and (label_mode is not None or sampling == BALANCED) else PackedStrings()
+
+    @cache
+    def weights_of(column: str) -> npt.NDArray[np.float64]:
+        values = table.column(column)
+        weights = numbers_of_column(values)
+        check_weights(f"column {column!r}", weights, values, ids=ids, paths=paths)
+        return weights
+
+    drawn = None
+    if sampling is not None:
+        weights = balanced_weights(labels, ids=ids, paths=paths) if sampling == BALANCED else weights_of(sampling)
+        drawn = cumulative(weights, f"sampling={sampling!r}")
+    used = coded(folders)
+    array, shapes = _array_of_manifest(manifest)
     return Index(
         root=manifest.root,
-        ids=PackedStrings(ids),
-        paths=PackedStrings(paths),
-        folders=PackedStrings(folders),
-        folder_of=folder_of,
+        ids=ids,
+        paths=paths,
+        folders=used.distinct,
+        folder_of=used.codes.astype(np.int32),
         codes=encode_labels(labels, classes, label_mode, ids=ids, paths=paths),
         classes=classes,
-        array=_array_of_manifest(manifest),
+        array=array,
+        varied_shapes=shapes,
+        weights=None if sample_weight is None else weights_of(sample_weight).astype(np.float32),
+        cumulative=drawn,
     )
 
 
@@ -108,6 +159,8 @@ def index_of_ids(
     n_classes: int | None,
     label_mode: LabelMode,
     class_names: Sequence[str] | None = None,
+    sample_weight: Mapping[str, float] | None = None,
+    sampling: str | None = None,
 ) -> Index:
     """Index IDs whose shards are `data_dir/<ID>.npy`, in the order of the list.
 
@@ -120,10 +173,13 @@ def index_of_ids(
         n_classes: number of classes; None for that of `class_names`, else the highest index and one.
         label_mode: what to encode labels for.
         class_names: names of the classes in index order; None names them by their index.
+        sample_weight: ID -> how much the sample counts in the loss; entries of other IDs are passed over.
+        sampling: how often each sample is drawn: None for once a pass, `balanced` for each class equally often.
 
     Raises:
         SamplesError: there are no IDs, or unsafe ones; all of those are listed.
-        LabelError: IDs have no label, or one that is out of range or no class; they are listed.
+        LabelError: IDs have no label or weight, or a label that is out of range or no class, or a weight that is no finite
+            number from 0; they are listed.
         OptionError: an argument cannot be used.
     """
     check_label_mode(label_mode)
@@ -137,50 +193,91 @@ def index_of_ids(
     if problems:
         raise SamplesError(f"{len(problems)} unsafe IDs: " + "; ".join(problems))
     paths = [f"{id_}.npy" for id_ in ids]
-    folders, folder_of = _folders(paths)
+    if sampling not in (None, BALANCED):  # no set: a stranger's value may have no hash
+        raise OptionError(f"sampling must be None or 'balanced' for a list of IDs, got {sampling!r}")
+    _check_weights_have_labels(sample_weight, label_mode)
     classes: tuple[str, ...] = ()
-    texts: list[str] = []
-    if label_mode is not None:
+    column = packed_column(())
+    if sampling is not None and labels is None:
+        raise LabelError("labels is None, but sampling 'balanced' needs them; pass a dict of ID -> class")
+    if label_mode is not None or sampling is not None:
         texts, classes = _named_labels(ids, labels, n_classes, class_names)
+        column = packed_column(texts)
+    drawn = None if sampling is None else cumulative(balanced_weights(column, ids=ids, paths=paths), f"sampling={sampling!r}")
+    folders = packed_column(path.rpartition("/")[0] for path in paths)
+    used = coded(folders)
+    packed_ids = PackedStrings(ids)
     return Index(
         root=Path(data_dir),
-        ids=PackedStrings(ids),
-        paths=PackedStrings(paths),
-        folders=PackedStrings(folders),
-        folder_of=folder_of,
-        codes=encode_labels(texts, classes, label_mode, ids=ids, paths=paths),
-        classes=classes,
+        ids=packed_ids,
+        paths=packed_ids.affixed("", ".npy").written_out(),
+        folders=used.distinct,
+        folder_of=used.codes.astype(np.int32),
+        codes=encode_labels(column, classes, label_mode, ids=ids, paths=paths),
+        classes=classes if label_mode is not None else (),
         array=_array_of_dim(dim, n_channels),
         channel_optional=dim is not None and n_channels in {1, None},
+        weights=None if sample_weight is None else _weights_of_ids(ids, paths, sample_weight),
+        cumulative=drawn,
     )
 
 
-def _folders(paths: Sequence[str]) -> tuple[list[str], npt.NDArray[np.int32]]:
-    """Return the distinct folders of paths, and int32, shape (len(paths),): which of them each path lies in."""
-    numbers: dict[str, int] = {}
-    folder_of = np.fromiter((numbers.setdefault(path.rpartition("/")[0], len(numbers)) for path in paths), np.int32, len(paths))
-    return list(numbers), folder_of
+def _check_no_packs(table: Table, ids: PackedStrings, paths: PackedStrings) -> None:
+    if "row" not in table:
+        return
+    rows = table.column("row")
+    packed = np.flatnonzero(~is_in(rows, [""]))
+    if len(packed):
+        shown = [f"ID {ids[p]!r} ({paths[p]}, row {table.value('row', p)})" for p in packed[:SHOWN_PROBLEMS].tolist()]
+        raise SamplesError(
+            f"{len(packed)} samples are rows of packs, which the feed does not read yet: {listing(shown, len(packed))}; "
+            "write one .npy shard per ID, or leave these rows out with manifest.where"
+        )
 
 
-def _array_of_manifest(manifest: Manifest) -> ArraySpec:
-    """Return what the rows share, as far as it is written down.
+def _check_weights_have_labels(sample_weight: object, label_mode: LabelMode) -> None:
+    if sample_weight is not None and label_mode is None:
+        raise OptionError("sample_weight needs a label_mode, got None: Keras takes batches as (x, y, weights), which must have a y")
+
+
+def _weights_of_ids(ids: list[str], paths: list[str], sample_weight: Mapping[str, float]) -> npt.NDArray[np.float32]:
+    if not isinstance(_anything(sample_weight), Mapping):
+        raise OptionError(f"sample_weight must be a dict of ID -> number, got {type(sample_weight).__name__}")
+    missing = [repr(id_) for id_ in ids if id_ not in sample_weight]
+    if missing:
+        raise LabelError(f"sample_weight has no entry for {len(missing)} of the {len(ids)} IDs: {listing(missing)}")
+    values: list[object] = [sample_weight[id_] for id_ in ids]
+    # A text is no number here, though it may look like one.
+    weights = numbers_of(None if isinstance(value, str) else value for value in values)
+    check_weights("sample_weight", weights, values, ids=ids, paths=paths)
+    return weights.astype(np.float32)
+
+
+def _array_of_manifest(manifest: Manifest) -> tuple[ArraySpec, str]:
+    """Return what the rows share, as far as it is written down, and their shapes if those are known to differ.
 
     The whole dataset's spec may leave open what these rows agree on; then their own columns are asked.
     """
     array = manifest.array or ArraySpec(shape=None, dtype=None)
-    columns = set(manifest.frame.columns)
-    if array.is_fixed or not {"shape", "dtype"} <= columns:
-        return array
-    shapes, dtypes = list(manifest.frame["shape"].unique()), list(manifest.frame["dtype"].unique())
+    if array.is_fixed or not {"shape", "dtype"} <= manifest.table.columns.keys():
+        return array, ""
+    shapes, dtypes = (_by_first_row(coded(manifest.table.column(name))) for name in ("shape", "dtype"))
     if "" in shapes or "" in dtypes:
-        return array
+        return array, ""
     own = common_array(shapes, dtypes)
-    if not own.is_fixed:
+    if own.dtype is None:
         raise SamplesError(
             f"the samples differ: shapes {listing(shapes)}; dtypes {listing(dtypes)}; "
-            "a batch needs one shape and dtype: build the shards with one, or choose rows with manifest.where"
+            "a batch needs one dtype: build the shards with one, or choose rows with manifest.where"
         )
-    return own
+    return own, "" if own.is_fixed else listing(shapes)
+
+
+def _by_first_row(column: Coded) -> list[str]:
+    """Return a column's distinct values in the order of their first rows."""
+    first = np.empty(len(column.distinct), dtype=np.int64)
+    first[column.codes[::-1]] = np.arange(len(column))[::-1]  # of several places the last that is written stays
+    return column.distinct.take(np.argsort(first))
 
 
 def _array_of_dim(dim: Sequence[int] | int | None, n_channels: int | None) -> ArraySpec:

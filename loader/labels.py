@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from loader.errors import LabelError, OptionError, listing
+from loader.errors import SHOWN_PROBLEMS, LabelError, OptionError, listing
+from manifests.columns import Coded, Column, coded, packed_column
 from manifests.npyfile import AnyArray
 from manifests.schema import split_label
+from manifests.strings import PackedStrings
 
 _Mode = Literal["categorical", "int", "binary", "multi_hot"]
 
@@ -39,7 +40,12 @@ class LabelCodes:
 
 
 def encode_labels(
-    labels: Sequence[str], classes: Sequence[str], label_mode: LabelMode, *, ids: Sequence[str], paths: Sequence[str]
+    labels: Column | Sequence[str],
+    classes: Sequence[str],
+    label_mode: LabelMode,
+    *,
+    ids: Sequence[str] | PackedStrings,
+    paths: Sequence[str] | PackedStrings,
 ) -> LabelCodes | None:
     """Encode the labels of all samples, so that a wrong one shows before training.
 
@@ -67,23 +73,21 @@ def encode_labels(
             f"label_mode 'binary' needs exactly 2 classes, found {len(classes)}: {_shown(classes)}; "
             "use 'categorical' or 'int', or name the two with class_names"
         )
+    # Each distinct label is looked at once, however many samples have it.
+    column = coded(labels if isinstance(labels, Column) else packed_column(labels))
     index = {name: code for code, name in enumerate(classes)}
-
-    def check(is_known: Callable[[str], bool]) -> None:
-        unknown = {label for label in set(labels) if not is_known(label)}
-        if unknown:
-            positions = [position for position, label in enumerate(labels) if label in unknown]
-            raise _label_error(labels, positions, label_mode, classes, lambda position: f"ID {ids[position]!r} ({paths[position]})")
-
-    if label_mode == "multi_hot":
-        check(lambda label: all(name in index for name in split_label(label)))
-        named = [split_label(label) for label in labels]
-        values = np.fromiter((index[name] for names in named for name in names), dtype=np.int32)
-        bounds = np.fromiter(accumulate(map(len, named), initial=0), dtype=np.int64, count=len(named) + 1)
-        return LabelCodes(label_mode=label_mode, n_classes=len(classes), values=values, bounds=bounds)
-    check(lambda label: label in index)
-    values = np.fromiter(map(index.__getitem__, labels), dtype=np.int32, count=len(labels))
-    return LabelCodes(label_mode=label_mode, n_classes=len(classes), values=values)
+    distinct = list(column.distinct)
+    named = [split_label(label) if label_mode == "multi_hot" else (label,) for label in distinct]
+    unknown = [number for number, names in enumerate(named) if not index.keys() >= set(names)]
+    if unknown:
+        raise _label_error(column, unknown, label_mode, classes, lambda position: f"ID {ids[position]!r} ({paths[position]})")
+    if label_mode != "multi_hot":
+        values = column.spread(np.array([index[label] for label in distinct], dtype=np.int32))
+        return LabelCodes(label_mode=label_mode, n_classes=len(classes), values=values)
+    flat = np.array([index[name] for names in named for name in names], dtype=np.int32)
+    counts = np.array([len(names) for names in named], dtype=np.int64)
+    values, bounds = _gathered(flat, column.spread(np.cumsum(counts) - counts), column.spread(counts))
+    return LabelCodes(label_mode=label_mode, n_classes=len(classes), values=values, bounds=bounds)
 
 
 def check_label_mode(label_mode: object) -> None:
@@ -113,10 +117,9 @@ def targets(codes: LabelCodes, positions: npt.NDArray[np.int64]) -> AnyArray:
     if codes.bounds is not None:
         starts = codes.bounds[positions]
         counts = codes.bounds[positions + 1] - starts
+        values, _ = _gathered(codes.values, starts, counts)
         rows = np.repeat(np.arange(len(positions)), counts)
-        # A value's place: where its sample starts, plus its number within the sample.
-        within = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
-        return _hot(rows, codes.values[np.repeat(starts, counts) + within], (len(positions), codes.n_classes))
+        return _hot(rows, values, (len(positions), codes.n_classes))
     values = codes.values[positions]
     if codes.label_mode == "int":
         return values
@@ -131,29 +134,43 @@ def _hot(rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int32], shape: tup
     return array
 
 
-def _label_error(
-    labels: Sequence[str], positions: Sequence[int], label_mode: str, classes: Sequence[str], names: Callable[[int], str]
-) -> LabelError:
-    """Return the error for the first kind of bad label there is among `positions`, naming the samples that have it."""
+def _gathered(
+    values: npt.NDArray[np.int32], starts: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+    """Take runs of values: the i-th is values[starts[i] : starts[i] + counts[i]].
 
-    def samples(wrong: Sequence[int]) -> str:
-        return "1 sample" if len(wrong) == 1 else f"{len(wrong)} samples"
+    Returns:
+        int32, shape (counts.sum(),): the runs end to end; int64, shape (len(counts) + 1,): where each begins, and the end.
+    """
+    bounds = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts)])
+    # A value's place: where its run starts, plus its number within the run.
+    within = np.arange(bounds[-1]) - np.repeat(bounds[:-1], counts)
+    return values[np.repeat(starts, counts) + within], bounds
 
-    def where(wrong: Sequence[int]) -> str:
-        return listing([names(p) + (f" has {labels[p]!r}" if labels[p] else "") for p in wrong])
 
-    if empty := [p for p in positions if not labels[p]]:
+def _label_error(labels: Coded, unknown: Sequence[int], label_mode: str, classes: Sequence[str], names: Callable[[int], str]) -> LabelError:
+    """Return the error for the first kind of bad label there is among these distinct ones, naming the samples that have it."""
+    distinct = {number: labels.distinct[number] for number in unknown}
+
+    def samples(wrong: Sequence[int]) -> tuple[str, str]:
+        positions = np.flatnonzero(np.isin(labels.codes, wrong))
+        where = [
+            names(p) + (f" has {distinct[labels.codes[p]]!r}" if distinct[labels.codes[p]] else "")
+            for p in positions[:SHOWN_PROBLEMS].tolist()
+        ]
+        return ("1 sample" if len(positions) == 1 else f"{len(positions)} samples"), listing(where, len(positions))
+
+    if empty := [number for number, label in distinct.items() if not label]:
+        count, where = samples(empty)
         return LabelError(
-            f"{samples(empty)} without a label: {where(empty)}; label them, leave them out with "
+            f"{count} without a label: {where}; label them, leave them out with "
             "manifest.where(lambda frame: frame['label'] != ''), or pass label_mode=None for batches without labels"
         )
-    if label_mode != "multi_hot" and (several := [p for p in positions if len(split_label(labels[p])) > 1]):
-        return LabelError(
-            f"{samples(several)} with several classes: {where(several)}; label_mode {label_mode!r} takes one a sample, use 'multi_hot'"
-        )
-    return LabelError(
-        f"{samples(positions)} with a label that is not among the {len(classes)} classes: {where(positions)}; expected {_shown(classes)}"
-    )
+    if label_mode != "multi_hot" and (several := [number for number, label in distinct.items() if len(split_label(label)) > 1]):
+        count, where = samples(several)
+        return LabelError(f"{count} with several classes: {where}; label_mode {label_mode!r} takes one a sample, use 'multi_hot'")
+    count, where = samples(unknown)
+    return LabelError(f"{count} with a label that is not among the {len(classes)} classes: {where}; expected {_shown(classes)}")
 
 
 def _shown(classes: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import struct
@@ -10,36 +11,135 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from loader.errors import WorkerError
-from loader.index import Index
-from loader.options import FeedOptions
-from loader.slots import SlotLayout
+from loader.portable import exception_bytes, exception_of
+from loader.slots import Description
 
-TASK = struct.Struct("<qqq")
-"""slot, pass, batch."""
+_HEAD = struct.Struct("<QQ")
+"""Kind, and the number of bytes that follow."""
 
-REPLY = struct.Struct("<qq")
-"""slot, and the number of samples; or `READY`, 0; or the slot and minus the number of bytes of an error that follows."""
+_TASK = struct.Struct("<qqqq")
 
-READY = -1
+_BRIEF, _PICKLED = range(2)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
-    """All that a worker needs to know; sent once.
+class Task:
+    """Put a batch into a slot.
 
     Attributes:
-        index: the samples.
-        options: what decides the batches.
-        layout: of the shared memory.
-        parent: process id of the process that trains.
-        idle: seconds without a task after which the worker leaves.
+        feed: number of the feed.
+        slot: number of the slot.
+        pass_: number of the pass.
+        batch: number of the batch within the pass.
     """
 
-    index: Index
-    options: FeedOptions
-    layout: SlotLayout
-    parent: int
-    idle: float
+    feed: int
+    slot: int
+    pass_: int
+    batch: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Admit:
+    """Here is a feed.
+
+    Attributes:
+        feed: its number.
+        sizes: of the job's parts, which lie in shared memory under the same number.
+    """
+
+    feed: int
+    sizes: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dismiss:
+    """Nothing more will be asked of a feed."""
+
+    feed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ready:
+    """The worker has started."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leaving:
+    """The worker ends of its own accord, having had nothing to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """A batch is in its slot.
+
+    Attributes:
+        slot: which.
+        description: of the batch.
+        samples: how many it has.
+        skipped: (ID, reason) of samples that another one stands for.
+        seconds: spent on reading, on transforming, and on writing to the slot.
+    """
+
+    slot: int
+    description: Description
+    samples: int
+    skipped: tuple[tuple[str, str], ...]
+    seconds: tuple[float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failed:
+    """A batch could not be made.
+
+    Attributes:
+        slot: that it was for.
+        error: why; None if it cannot be sent.
+        text: its class and its message.
+        notes: what it says beside, such as for which sample it was raised; the worker's traceback is the last.
+    """
+
+    slot: int
+    error: bytes | None
+    text: str
+    notes: tuple[str, ...]
+
+    def exception(self) -> BaseException:
+        """Return the error as an exception of its own class, or a `WorkerError` that says what it was if it cannot come back."""
+        error: BaseException | None = None
+        if self.error is not None:
+            with contextlib.suppress(
+                Exception, SystemExit, GeneratorExit
+            ):  # a user's class may do anything here, which it did not do in the worker
+                error = exception_of(self.error)
+        if error is None:
+            error = WorkerError(self.text)
+        error.__notes__ = list(self.notes)
+        return error
+
+
+Said = Ready | Leaving | Done | Failed
+Order = Task | Admit | Dismiss
+
+
+def packed(message: Order | Said) -> bytes:
+    """Return a message as bytes."""
+    if isinstance(message, Task):  # by far the most
+        data = _TASK.pack(message.feed, message.slot, message.pass_, message.batch)
+        return _HEAD.pack(_BRIEF, len(data)) + data
+    data = pickle.dumps(message)
+    return _HEAD.pack(_PICKLED, len(data)) + data
+
+
+def failed(slot: int, error: BaseException) -> Failed:
+    """Return what to say of an error."""
+    notes = map(str, getattr(error, "__notes__", ()))
+    lines = traceback.format_exception(error)
+    try:
+        text = f"{type(error).__qualname__}: {error}"
+    except Exception:  # noqa: BLE001  # a user's class
+        text = f"{type(error).__qualname__}, whose message cannot be shown"
+    return Failed(slot=slot, error=exception_bytes(error), text=text, notes=(*notes, "in a worker process:\n" + "".join(lines)))
 
 
 def write_all(descriptor: int, data: bytes) -> None:
@@ -53,8 +153,23 @@ def write_all(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def read_exactly(descriptor: int, size: int) -> bytes | None:
-    """Read so many bytes; None if the other side has closed the pipe."""
+def read_order(descriptor: int) -> Order | None:
+    """Wait for the next order; None if the other side has closed the pipe."""
+    head = _read_exactly(descriptor, _HEAD.size)
+    if head is None:
+        return None
+    kind, size = _HEAD.unpack(head)
+    data = _read_exactly(descriptor, size)
+    if data is None:
+        return None
+    if kind == _BRIEF:
+        feed, slot, pass_, batch = _TASK.unpack(data)
+        return Task(feed=feed, slot=slot, pass_=pass_, batch=batch)
+    order: Order = pickle.loads(data)  # noqa: S301  # from the process that started this one, through a pipe that nobody else has
+    return order
+
+
+def _read_exactly(descriptor: int, size: int) -> bytes | None:
     data = bytearray()
     while len(data) < size:
         part = os.read(descriptor, size - len(data))
@@ -64,33 +179,20 @@ def read_exactly(descriptor: int, size: int) -> bytes | None:
     return bytes(data)
 
 
-def pack_error(slot: int, error: BaseException) -> bytes:
-    """Return the reply that carries an error, with the worker's traceback as a note."""
-    error.add_note("in a worker process:\n" + "".join(traceback.format_exception(error)))
-    try:
-        payload = pickle.dumps(error)
-        pickle.loads(payload)  # noqa: S301  # our own bytes: what does not come back here would not come back there
-    except Exception:  # noqa: BLE001  # an exception's class can make pickling fail in any way
-        stand_in = WorkerError(f"{type(error).__name__}: {error}")
-        stand_in.__notes__ = error.__notes__
-        payload = pickle.dumps(stand_in)
-    return REPLY.pack(slot, -len(payload)) + payload
-
-
 class Replies:
-    """Cuts what comes through a worker's pipe into replies; a reply that is not complete yet waits."""
+    """Cuts what comes through a worker's pipe into messages; one that is not complete yet waits."""
 
     def __init__(self) -> None:
         self._data = bytearray()
 
-    def feed(self, data: bytes) -> Iterator[tuple[int, int | BaseException]]:
-        """Take bytes, and yield each complete reply: the slot, and the number of samples or the error."""
+    def feed(self, data: bytes) -> Iterator[Said]:
+        """Take bytes, and yield each complete message."""
         self._data += data
-        while len(self._data) >= REPLY.size:
-            slot, count = REPLY.unpack_from(self._data)
-            size = REPLY.size + max(0, -count)
-            if len(self._data) < size:
+        while len(self._data) >= _HEAD.size:
+            _, size = _HEAD.unpack_from(self._data)
+            end = _HEAD.size + size
+            if len(self._data) < end:
                 return
-            payload = bytes(self._data[REPLY.size : size])
-            del self._data[:size]
-            yield slot, pickle.loads(payload) if count < 0 else count  # noqa: S301  # from our own worker, through a pipe that nobody else has
+            payload = bytes(self._data[_HEAD.size : end])
+            del self._data[:end]
+            yield pickle.loads(payload)  # noqa: S301  # from our own worker, through a pipe that nobody else has

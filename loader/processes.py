@@ -2,23 +2,43 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import pickle
 import subprocess
 import sys
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from io import FileIO
 
-from loader.feed import Key
-from loader.messages import Job, Replies, write_all
-from loader.slots import SlotMemory, anonymous_file
+from loader.messages import Order, Replies, packed, write_all
+from loader.slots import SharedMemory
 
 END_SECONDS = 2.0
 """How long processes may take to end by themselves, all of them together."""
 
 _BOOTSTRAP = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from loader.worker import run; run(*map(int, sys.argv[2:]))"
+
+_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+"""Libraries that would start a thread for each core, in each worker, read these when they are imported."""
+
+
+@dataclass
+class Assignment:
+    """A batch that a worker has to do.
+
+    Attributes:
+        feed: number of its feed.
+        key: number of its pass, and its own.
+        slot: where it goes.
+        timeout: seconds that it may take.
+    """
+
+    feed: int
+    key: tuple[int, int]
+    slot: int
+    timeout: float
 
 
 @dataclass
@@ -27,76 +47,95 @@ class Process:
 
     Attributes:
         popen: the process.
-        tasks: descriptor to write tasks to.
-        replies: descriptor to read replies from.
+        tasks: pipe to write orders to.
+        replies: pipe to read from what it says.
         parser: of what comes through it.
-        queue: batches and their slots, the one in work first.
+        queue: what it has to do, the batch in work first.
+        feeds: numbers of the feeds that it was told of.
         ready: whether it has said that it has started.
+        leaves: whether it has said that it ends.
         since: when the batch in work came to be so, as `time.monotonic` counts.
     """
 
     popen: subprocess.Popen[bytes]
-    tasks: int
-    replies: int
+    tasks: FileIO
+    replies: FileIO
     parser: Replies = field(default_factory=Replies)
-    queue: deque[tuple[Key, int]] = field(default_factory=deque)
+    queue: deque[Assignment] = field(default_factory=deque)
+    feeds: set[int] = field(default_factory=set)
     ready: bool = False
+    leaves: bool = False
     since: float = 0.0
 
+    def tell(self, *orders: Order) -> None:
+        """Send orders; a worker that is dead shows it at its other pipe."""
+        try:
+            write_all(self.tasks.fileno(), b"".join(map(packed, orders)))
+        except BrokenPipeError:
+            return
+
     def close(self) -> None:
-        """Close the pipes, once: a number that is closed twice may be another file's by then."""
-        descriptors = self.tasks, self.replies
-        self.tasks = self.replies = -1  # first: an interrupt may come in between
-        for descriptor in descriptors:
-            if descriptor >= 0:
-                os.close(descriptor)
+        """Close the pipes."""
+        self.tasks.close()
+        self.replies.close()
 
 
-def start_process(job: Job, memory: SlotMemory) -> Process:
-    """Start a worker with its job."""
-    job_file = _file_of(pickle.dumps(job))
-    task_read, task_write = os.pipe()
-    reply_read, reply_write = os.pipe()
-    inherited = (task_read, reply_write, memory.descriptor, job_file)
+def start_process(processes: list[Process], memory: SharedMemory, parent: int, idle: float) -> None:
+    """Start a worker, and put it into a list.
+
+    Args:
+        processes: where it is put, at once: an interrupt could come before the caller gets to it.
+        memory: that it shares.
+        parent: process id of the process that trains.
+        idle: seconds without an order after which it leaves.
+
+    Raises:
+        OSError: the system has no process, or no descriptor, to give.
+    """
+    task_read, task_write = _pipe()
+    reply_read, reply_write = _pipe()
+    inherited = (task_read.fileno(), reply_write.fileno(), memory.descriptor)
     # -P: nothing is imported from the current folder before the path is the caller's, not even a json.py that lies there.
     path = json.dumps([entry for entry in list[object](sys.path) if isinstance(entry, str)])
-    arguments = [sys.executable, "-P", "-c", _BOOTSTRAP, path, *map(str, inherited)]
+    numbers = (*inherited, parent, int(idle * 1000))
+    arguments = [sys.executable, "-P", "-c", _BOOTSTRAP, path, *map(str, numbers)]
     try:
         # A session of its own: Ctrl-C in a terminal is for the process that trains, which ends its workers itself.
         popen = subprocess.Popen(  # noqa: S603  # our own module
-            arguments, stdin=subprocess.DEVNULL, pass_fds=inherited, start_new_session=True
+            arguments,
+            stdin=subprocess.DEVNULL,
+            pass_fds=inherited,
+            start_new_session=True,
+            env=dict.fromkeys(_ONE_THREAD, "1") | os.environ,
         )
-    except BaseException:
-        os.close(task_write)
-        os.close(reply_read)
+        processes.append(Process(popen, task_write, reply_read, since=time.monotonic()))
+    except BaseException:  # a worker whose pipes are closed ends
+        task_write.close()
+        reply_read.close()
         raise
     finally:
-        os.close(task_read)
-        os.close(reply_write)
-        os.close(job_file)
-    return Process(popen, task_write, reply_read, since=time.monotonic())
+        task_read.close()
+        reply_write.close()
 
 
-def _file_of(data: bytes) -> int:
-    """Return a file that holds some bytes: a pipe takes no more than a few before a worker that hangs has to read them."""
-    descriptor = anonymous_file()
-    try:
-        write_all(descriptor, data)
-        os.lseek(descriptor, 0, os.SEEK_SET)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
+def _pipe() -> tuple[FileIO, FileIO]:
+    """Return the ends of a pipe, to read from and to write to, as objects: an interrupt cannot come before they are known."""
+    read, write = map(FileIO, os.pipe(), ("rb", "wb"))
+    return read, write
 
 
 def end_process(process: Process, *, seconds: float) -> None:
-    """Close a worker's pipes and see to its end: by itself within some seconds, else killed by its id."""
+    """Close a worker's pipes and see to its end: by itself within some seconds, else killed by its id.
+
+    What the kernel cannot end either, such as a read from a file server that is gone, is not waited for.
+    """
     process.close()
     try:
         process.popen.wait(seconds)
     except subprocess.TimeoutExpired:
         process.popen.kill()
-        process.popen.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.popen.wait(END_SECONDS)
 
 
 def end_all(processes: list[Process]) -> None:

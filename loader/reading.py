@@ -2,34 +2,26 @@
 
 Shards of one shape and dtype begin with the same bytes. So a header is parsed once, by NumPy, and after that only compared;
 a sample costs three system calls and its elements are copied once, from the page cache to the batch. Whatever is not
-exactly as expected is looked at again, slowly: to be read all the same if it is the same array in another layout, or to
-say what is wrong.
+exactly as expected is looked at again, slowly (see `loader.shardfile`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import io
 import os
 import stat
-import weakref
 from collections.abc import Callable
-from typing import NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
 from loader.buffers import Buffer, BufferPool
-from loader.errors import OptionError, ShardError
+from loader.errors import ShardError
 from loader.index import Index
-from manifests.errors import ArrayFileError
-from manifests.names import resolve_inside
-from manifests.npyfile import AnyArray, NpyHeader, read_header, read_stream
-
-# O_NOFOLLOW: a symbolic link is resolved and held against the root before it is opened.
-# O_NONBLOCK: a named pipe in place of a shard must not wait for its writer; regular files do not notice.
-_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+from loader.layouts import Layouts
+from loader.shardfile import OPEN_FLAGS, ShardFiles
+from manifests.npyfile import AnyArray
 
 # What is not in the page cache is asked for all together, so the first shard that would have to be waited for ends the fast way.
 _NOWAIT = getattr(os, "RWF_NOWAIT", 0)
@@ -37,53 +29,59 @@ _NOWAIT = getattr(os, "RWF_NOWAIT", 0)
 _AHEAD = 128
 """Shards that the kernel is asked for at once: enough to keep a disk busy, and far below the usual limit of open files."""
 
-_REBUILD = "build the shard again, or leave the row out"
+_LARGEST = 1 << 30
+"""Bytes of a file whose size is believed before its header was read: there is memory for that much."""
+
+_COLD_READS = 16
+"""Batches, after one that was not in memory, for which the next is asked for ahead; asking for what is there would be for nothing."""
+
+Instead = Callable[[int, ShardError], int]
+"""Called with a row and the reason why its shard cannot be read; returns the position of another, or raises."""
 
 
 class ShardReader:
     """Reads samples by their position in an index.
 
     Attributes:
-        shape: of one sample.
+        shape: of one sample; None when samples may have several.
         dtype: of the shards, in native byte order.
     """
 
-    def __init__(self, index: Index) -> None:
+    def __init__(self, index: Index, *, varied: bool = False, keep_cached: bool = True, skips: bool = False) -> None:
         """Open the dataset's folder, and its first shard if the index leaves shape or dtype open.
+
+        Args:
+            index: the samples.
+            varied: whether samples may have several shapes; then only `read_each` reads.
+            keep_cached: False for telling the kernel that a shard's pages are not needed again.
+            skips: whether another shard may show shape and dtype when the first one cannot.
 
         Raises:
             OptionError: the folder cannot be opened.
             ShardError: the first shard cannot be read or does not fit what the index says.
         """
-        self._index = index
-        try:
-            self._root = os.open(index.root, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
-        except OSError as error:
-            raise OptionError(
-                f"the folder of the shards must be one that can be opened, got {str(index.root)!r}: {error.strerror}"
-            ) from error
-        self._close = weakref.finalize(self, os.close, self._root)
-        # bool, shape (folders,): whether the folder's symbolic links, if it has any, were seen to stay inside the root.
-        self._is_safe = np.zeros(len(index.folders), dtype=np.bool_)
-        self._all_safe = False
-        self._expected = str(index.array)
-        self.shape, self.dtype = self._described()
-        self._expected = f"{self.shape} {self.dtype}"
-        self._row_bytes = int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+        self._paths = index.paths
+        self._files = ShardFiles(index, varied=varied, keep_cached=keep_cached, skips=skips)
+        self.shape, self.dtype = self._files.shape, self._files.dtype
+        shape = self.shape or ()
+        self._row_bytes = int(np.prod(shape, dtype=np.int64)) * self.dtype.itemsize
         # The bytes before the elements, as they were in the last shard that was parsed.
         self._header = b""
         self._nowait = _NOWAIT
-        self._buffers = BufferPool(0, self.shape, self.dtype, 0)
+        self._cold_reads = 0
+        self._buffers = BufferPool(0, shape, self.dtype, 0)
+        self._layouts = Layouts(self.dtype)
 
     def close(self) -> None:
         """Close the dataset's folder; nothing can be read afterwards."""
-        self._close()
+        self._files.close()
 
-    def read(self, positions: npt.NDArray[np.int64]) -> AnyArray:
-        """Read samples.
+    def read(self, positions: npt.NDArray[np.int64], instead: Instead | None = None) -> AnyArray:
+        """Read samples of one shape.
 
         Args:
-            positions: int64, shape (k,).
+            positions: int64, shape (k,). Where another sample was read instead, its position is put here.
+            instead: says which; None for an error.
 
         Returns:
             Of the shards' dtype, shape (k, *shape). The caller's own: its memory is used again only when neither it nor
@@ -92,37 +90,122 @@ class ShardReader:
         Raises:
             ShardError: a shard is missing, damaged, unsafe, or of another shape or dtype.
         """
-        header = self._learned(positions)
+        header = self._learned(positions, instead)
         pool = self._buffers
         if not pool.fits(len(positions), len(header)):
-            pool = self._buffers = BufferPool(len(positions), self.shape, self.dtype, len(header))
+            pool = self._buffers = BufferPool(len(positions), self._row_shape, self.dtype, len(header))
         buffer = pool.take()
-        self._fill(positions, buffer, header)
+        self._fill(positions, buffer, header, instead)
         return pool.lend(buffer, len(positions))
 
-    def read_into(self, positions: npt.NDArray[np.int64], buffer_of: Callable[[int], Buffer]) -> None:
-        """Read samples into the first rows of a buffer.
+    def read_into(self, positions: npt.NDArray[np.int64], buffer_of: Callable[[int], Buffer], instead: Instead | None = None) -> AnyArray:
+        """Read samples of one shape into the first rows of a buffer.
 
         Args:
-            positions: int64, shape (k,).
+            positions: as for `read`.
             buffer_of: returns a buffer of at least k rows for headers of a given number of bytes.
+            instead: as for `read`.
+
+        Returns:
+            The buffer's rows that were read, shape (k, *shape).
 
         Raises:
             ShardError: as for `read`; the rows then hold anything.
         """
-        header = self._learned(positions)
-        self._fill(positions, buffer_of(len(header)), header)
+        header = self._learned(positions, instead)
+        buffer = buffer_of(len(header))
+        self._fill(positions, buffer, header, instead)
+        return buffer.rows[: len(positions)]
 
-    def _learned(self, positions: npt.NDArray[np.int64]) -> bytes:
-        """Return the header to expect, from the first shard that is asked for if none was parsed yet."""
-        self._check_folders(positions)
-        if not self._header and len(positions):
-            self._read_slowly(int(positions[0]))
+    def read_each(self, positions: npt.NDArray[np.int64], instead: Instead | None = None) -> list[AnyArray]:
+        """Read samples one by one, each of a shape of its own.
+
+        Args:
+            positions: as for `read`.
+            instead: as for `read`.
+
+        Returns:
+            Arrays of the shards' dtype.
+
+        Raises:
+            ShardError: a shard is missing, damaged, unsafe, or of another dtype.
+        """
+        try:
+            self._files.check_folders(positions)
+        except ShardError:
+            if instead is None:
+                raise
+            return [self._read_closely(positions, row, instead) for row in range(len(positions))]
+        paths = self._paths.take_bytes(positions)
+        samples = self._read_each_cached(paths)
+        self._note_cold(is_cold=len(samples) < len(paths))
+        for start in range(len(samples), len(paths), _AHEAD):
+            files = self._open_ahead(paths[start : start + _AHEAD])
+            try:
+                for row, file in enumerate(files, start=start):
+                    sample = None
+                    with contextlib.suppress(OSError):  # a closer look says which
+                        sample = self._read_whole(file, 0) if file >= 0 else None
+                    samples.append(self._read_closely(positions, row, instead) if sample is None else sample)
+            finally:
+                self._done_with(files)
+        return samples
+
+    @property
+    def is_cold(self) -> bool:
+        """Whether shards lately had to be waited for, so that it pays to announce the next ones."""
+        return self._cold_reads > 0
+
+    def announce(self, positions: npt.NDArray[np.int64]) -> None:
+        """Tell the kernel of samples that will be read after the next ones, so that the disk is never without work."""
+        if not hasattr(os, "posix_fadvise"):
+            return
+        with contextlib.suppress(ShardError):  # a folder that leads out of the root is named when it is read from
+            self._files.check_folders(positions)
+            for start in range(0, len(positions), _AHEAD):
+                for file in self._open_ahead(self._paths.take_bytes(positions[start : start + _AHEAD])):
+                    if file >= 0:
+                        os.close(file)
+
+    def _note_cold(self, *, is_cold: bool) -> None:
+        self._cold_reads = _COLD_READS if is_cold else max(0, self._cold_reads - 1)
+
+    @property
+    def _row_shape(self) -> tuple[int, ...]:
+        assert self.shape is not None, "samples of several shapes have no rows"  # noqa: S101  # for the type checker
+        return self.shape
+
+    def _learned(self, positions: npt.NDArray[np.int64], instead: Instead | None) -> bytes:
+        """Return the header to expect, from the first shard that is asked for if none was parsed yet.
+
+        None of the shards is read the fast way if something is wrong here: the closer look then tells what, and where.
+        """
+        try:
+            self._files.check_folders(positions)
+            if not self._header and len(positions):
+                _, self._header = self._files.read(int(positions[0]))
+        except ShardError:
+            if instead is None:
+                raise
+            return b""
         return self._header
 
-    def _fill(self, positions: npt.NDArray[np.int64], buffer: Buffer, header: bytes) -> None:
-        for row in self._read_fast(self._index.paths.take_bytes(positions), buffer, header):
-            buffer.rows[row] = self._read_slowly(int(positions[row]))
+    def _fill(self, positions: npt.NDArray[np.int64], buffer: Buffer, header: bytes, instead: Instead | None) -> None:
+        for row in self._read_fast(self._paths.take_bytes(positions), buffer, header):
+            buffer.rows[row] = self._read_closely(positions, row, instead)
+
+    def _read_closely(self, positions: npt.NDArray[np.int64], row: int, instead: Instead | None) -> AnyArray:
+        """Read one sample, or others in its stead until one can be."""
+        while True:
+            try:
+                array, header = self._files.read(int(positions[row]))
+            except ShardError as error:
+                if instead is None:
+                    raise
+                positions[row] = instead(row, error)
+            else:
+                self._header = header or self._header
+                return array
 
     def _read_fast(self, paths: list[bytes], buffer: Buffer, header: bytes) -> list[int]:
         """Read shards that are exactly as expected: three system calls each, and one look at all of them together.
@@ -135,6 +218,7 @@ class ShardReader:
             return list(range(k))
         size = len(header) + self._row_bytes
         done = self._read_cached(paths, buffer, size)
+        self._note_cold(is_cold=done < k)
         if done == k and buffer.headers.startswith(header * k):
             return []
         counts = [size] * done
@@ -149,7 +233,8 @@ class ShardReader:
         Returns:
             How many were.
         """
-        root, flags, nowait, open_, preadv, close = self._root, _FLAGS, self._nowait, os.open, os.preadv, os.close
+        root, flags, nowait, open_, preadv, close = self._files.root, OPEN_FLAGS, self._nowait, os.open, os.preadv, os.close
+        forget = None if self._files.keep_cached else self._files.forget
         done = 0
         file = -1
         try:
@@ -157,6 +242,8 @@ class ShardReader:
                 file = open_(path, flags, dir_fd=root)
                 if preadv(file, parts, 0, nowait) != size:
                     break
+                if forget is not None:
+                    forget(file)
                 close(file)
                 file = -1
                 done += 1
@@ -174,136 +261,72 @@ class ShardReader:
         Returns:
             How many bytes each gave; -1 for one that cannot be read.
         """
-        files: list[int] = []
+        files = self._open_ahead(paths)
         counts: list[int] = []
         try:
-            for path in paths:
-                try:
-                    file = os.open(path, _FLAGS, dir_fd=self._root)
-                except OSError:
-                    file = -1
-                files.append(file)
-                if file >= 0 and hasattr(os, "posix_fadvise"):
-                    with contextlib.suppress(OSError):  # it is only advice, and what is no file shows when it is read
-                        os.posix_fadvise(file, 0, 0, os.POSIX_FADV_WILLNEED)
             for row, file in enumerate(files, start=first):
                 try:
                     counts.append(os.readv(file, buffer.parts[row]) if file >= 0 else -1)
                 except OSError:
                     counts.append(-1)
         finally:
-            for file in files:
-                if file >= 0:
-                    os.close(file)
+            self._done_with(files)
         return counts
 
-    def _described(self) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
-        """Return the samples' shape and dtype, of the first shard where the index does not say."""
-        array = self._index.array
-        if array.shape is not None and None not in array.shape and array.dtype is not None:
-            return tuple(axis for axis in array.shape if axis is not None), np.dtype(array.dtype)
-        self._check_folders(np.array([0]))
-        with self._opened(0) as file:
+    def _read_each_cached(self, paths: list[bytes]) -> list[AnyArray]:
+        """Read shards of any shapes one after the other, up to the first that cannot be read at once and is as it should be."""
+        samples: list[AnyArray] = []
+        for path in paths:
+            file = -1
             try:
-                header = read_header(file, "")
-            except ArrayFileError as error:
-                self._fail(0, _damage(error), _REBUILD, error)
-        shape, dtype = header.shape, header.dtype.newbyteorder("=")
-        if self._index.channel_optional and array.shape is not None and len(shape) == len(array.shape) - 1:
-            shape = (*shape, 1)
-        fits = array.shape is None or (
-            len(shape) == len(array.shape) and all(wanted in {None, axis} for wanted, axis in zip(array.shape, shape, strict=True))
-        )
-        if not fits or array.dtype not in {None, dtype.name}:
-            self._fail(0, f"{header.shape} {dtype}", "correct dim and n_channels, or the shard")
-        return shape, dtype
+                file = os.open(path, OPEN_FLAGS, dir_fd=self._files.root)
+                sample = self._read_whole(file, self._nowait)
+            except OSError as error:
+                if error.errno == errno.EOPNOTSUPP:  # some file systems always wait
+                    self._nowait = 0
+                break
+            finally:
+                self._done_with([file])
+            if sample is None:
+                break
+            samples.append(sample)
+        return samples
 
-    def _read_slowly(self, position: int) -> AnyArray:
-        """Read one sample whatever its header's bytes are, and take them as the ones to expect.
+    def _read_whole(self, file: int, flags: int) -> AnyArray | None:
+        """Read a shard of any shape: one look at its size, one system call.
 
         Returns:
-            Of the shards' dtype, of the samples' shape.
+            The sample, in memory of its own; None if the shard is not exactly as it should be, or must be waited for.
         """
-        with self._opened(position) as file:
-            try:
-                header = read_header(file, "")
-                self._check_header(position, header)
-                file.seek(0)
-                array = read_stream(file, "")
-                file.seek(0)
-                start = file.read(header.offset)
-            except ArrayFileError as error:
-                self._fail(position, _damage(error), _REBUILD, error)
-            except OSError as error:
-                self._fail(position, _reason(error), _REBUILD, error)
-        # Elements in another order or of another byte order cannot go to the batch as they are.
-        if header.dtype.isnative and (not header.fortran_order or len(header.shape) < 2):
-            self._header = start
-        return array.reshape(self.shape)
+        status = os.fstat(file)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST:
+            return None
+        # One byte more than the file has, so that it shows when it grows.
+        memory = np.empty(status.st_size + 1, np.uint8)
+        if os.preadv(file, [memory.data], 0, flags) != status.st_size:
+            return None
+        return self._layouts.array(memory[:-1])
 
-    def _check_header(self, position: int, header: NpyHeader) -> None:
-        shapes = {self.shape}
-        if self._index.channel_optional and self.shape[-1] == 1:
-            shapes.add(self.shape[:-1])
-        if header.shape not in shapes or header.dtype.newbyteorder("=") != self.dtype:
-            self._fail(position, f"{header.shape} {header.dtype}", "all samples of a feed have one shape and dtype: " + _REBUILD)
-
-    def _opened(self, position: int) -> io.BufferedReader:
-        """Open a sample's shard for reading bytes."""
+    def _open_ahead(self, paths: list[bytes]) -> list[int]:
+        """Open shards and tell the kernel that all of them will be read; -1 for one that cannot be opened."""
+        files: list[int] = []
         try:
-            file = self._descriptor(position, self._index.paths[position])
-        except OSError as error:
-            self._fail(position, _reason(error), _REBUILD, error)
-        found = _strange(os.fstat(file))
-        if found is not None:
-            os.close(file)
-            self._fail(position, found, _REBUILD)
-        return os.fdopen(file, "rb")
+            for path in paths:
+                try:
+                    file = os.open(path, OPEN_FLAGS, dir_fd=self._files.root)
+                except OSError:
+                    file = -1
+                files.append(file)
+                if file >= 0 and hasattr(os, "posix_fadvise"):
+                    with contextlib.suppress(OSError):  # it is only advice, and what is no file shows when it is read
+                        os.posix_fadvise(file, 0, 0, os.POSIX_FADV_WILLNEED)
+        except BaseException:
+            self._done_with(files)
+            raise
+        return files
 
-    def _descriptor(self, position: int, path: str) -> int:
-        try:
-            return os.open(path.encode(), _FLAGS, dir_fd=self._root)
-        except OSError as error:
-            if error.errno not in {errno.ELOOP, errno.EMLINK}:
-                raise
-        # A symbolic link, or too many of them.
-        inside = resolve_inside(self._index.root, path)
-        if inside is None:
-            self._fail_outside(position)
-        return os.open(inside, _FLAGS)
-
-    def _check_folders(self, positions: npt.NDArray[np.int64]) -> None:
-        """Follow the symbolic links of each shard's folder once, and refuse those that leave the root."""
-        if self._all_safe:
-            return
-        for position, folder in zip(positions.tolist(), self._index.folder_of[positions].tolist(), strict=True):
-            if not self._is_safe[folder]:
-                if resolve_inside(self._index.root, self._index.folders[folder]) is None:
-                    self._fail_outside(position)
-                self._is_safe[folder] = True
-        self._all_safe = bool(self._is_safe.all())
-
-    def _fail_outside(self, position: int) -> NoReturn:
-        found = f"a symbolic link that leads out of {self._index.root}"
-        self._fail(position, found, "put the shard itself there: a feed reads nothing outside its folder")
-
-    def _fail(self, position: int, found: str, advice: str, cause: BaseException | None = None) -> NoReturn:
-        path = os.path.join(self._index.root, self._index.paths[position])
-        raise ShardError(self._index.ids[position], path, self._expected, found, advice) from cause
-
-
-def _strange(status: os.stat_result) -> str | None:
-    """Say what is there instead of a file with something in it."""
-    if stat.S_ISDIR(status.st_mode):
-        return "a folder"
-    if not stat.S_ISREG(status.st_mode):
-        return "something that is not a file"
-    return None if status.st_size else "an empty file"
-
-
-def _damage(error: ArrayFileError) -> str:
-    return f"a file that cannot be used ({str(error).removeprefix(': ')})"
-
-
-def _reason(error: OSError) -> str:
-    return "no such file" if isinstance(error, FileNotFoundError | NotADirectoryError) else f"a file that cannot be read ({error.strerror})"
+    def _done_with(self, files: list[int]) -> None:
+        for file in files:
+            if file >= 0:
+                self._files.forget(file)
+                os.close(file)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 
-from loader.feed import Batch, Feed, Key
+from loader.feed import Feed, Key, Produced
 
 
 class Threads:
@@ -27,13 +27,13 @@ class Threads:
         self._lock = threading.Lock()
         self._owner = os.getpid()
         self._executor: ThreadPoolExecutor | None = None
-        self._futures: dict[Key, Future[Batch]] = {}
+        self._futures: dict[Key, Future[Produced]] = {}
 
-    def take(self, key: Key, ahead: Iterable[Key]) -> Batch:
-        """Return a batch, and have others read ahead (see `loader.workers.Workers.take`).
+    def take(self, key: Key, ahead: Iterable[Key]) -> Produced:
+        """Return a batch, and have others made ahead (see `loader.pool.Pool.take`).
 
         Raises:
-            ShardError, BatchIndexError: as for `Feed.batch`.
+            ShardError, TransformError, BatchIndexError: as for `Feed.batch`.
         """
         if os.getpid() != self._owner:  # a fork has none of the threads
             return self._feed.batch(*key)
@@ -47,7 +47,10 @@ class Threads:
                 if other not in self._futures:
                     self._futures[other] = self._executor.submit(self._feed.batch, *other)
             future = self._futures.pop(key)
-        return future.result()
+        try:
+            return future.result()
+        except CancelledError:  # someone closed the threads meanwhile
+            return self._feed.batch(*key)
 
     def close(self) -> None:
         """End the threads; the next `take` starts new ones."""
@@ -56,3 +59,14 @@ class Threads:
                 self._executor.shutdown(wait=True, cancel_futures=True)
             self._executor = None
             self._futures.clear()
+
+    @property
+    def ready(self) -> int:
+        """Batches that wait ready."""
+        with self._lock:
+            return sum(future.done() for future in self._futures.values())
+
+    @property
+    def restarts(self) -> int:
+        """Threads that died: none ever does by itself."""
+        return 0

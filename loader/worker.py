@@ -1,50 +1,113 @@
-"""A worker process: reads batches into slots, as told, until the process that trains closes its pipe or ends."""
+"""A worker process: puts batches into slots, as told, until the process that trains closes its pipe or ends."""
 
 from __future__ import annotations
 
 import os
-import pickle
 import select
+import sys
 import threading
 import time
+from collections import deque
+from dataclasses import replace
 
 from loader.feed import Feed
-from loader.messages import READY, REPLY, TASK, Job, pack_error, read_exactly, write_all
-from loader.slots import SlotMemory
+from loader.jobs import JobTicket, read_job
+from loader.messages import Admit, Dismiss, Done, Failed, Leaving, Order, Ready, Task, failed, packed, read_order, write_all
+from loader.slots import SharedMemory
 
 _PARENT_POLL_SECONDS = 1.0
 
 
-def main(tasks: int, replies: int, memory: int, job_file: int) -> None:
+def main(tasks: int, replies: int, memory: int, parent: int, idle: int) -> None:
     """Work until the pipe of tasks is closed, or nothing has been asked for in a while.
 
     Args:
-        tasks: descriptor to read tasks from.
-        replies: descriptor to write replies to.
+        tasks: descriptor to read orders from.
+        replies: descriptor to write to what there is to say.
         memory: descriptor of the shared memory.
-        job_file: descriptor of the file with the job.
+        parent: process id of the process that trains.
+        idle: milliseconds without an order after which to leave.
     """
-    with open(job_file, "rb") as file:
-        job: Job = pickle.load(file)  # noqa: S301  # from the process that started this one, in a file that nobody else has
-    threading.Thread(target=_end_with, args=(job.parent,), daemon=True).start()
-    feed = Feed(job.index, job.options)
-    slots = SlotMemory(job.layout, memory).slots
-    write_all(replies, REPLY.pack(READY, 0))
+    for descriptor in (tasks, replies, memory):
+        os.set_inheritable(descriptor, False)  # noqa: FBT003  # what a transform starts is not to hold them
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    work = Work(SharedMemory(memory))
+    write_all(replies, packed(Ready()))
     poll = select.poll()
     poll.register(tasks, select.POLLIN)
-    while poll.poll(job.idle * 1000) and (task := read_exactly(tasks, TASK.size)) is not None:
-        slot, pass_, batch = TASK.unpack(task)
+    orders: deque[Order] = deque()
+    while orders or poll.poll(idle):
+        # All that was said already, to know what comes after the batch in work.
+        while not orders or poll.poll(0):
+            order = read_order(tasks)
+            if order is None:
+                return
+            orders.append(order)
+        order = orders.popleft()
+        if isinstance(order, Admit):
+            work.admit(order)
+        elif isinstance(order, Dismiss):
+            work.dismiss(order)
+        else:
+            following = next((later for later in orders if isinstance(later, Task) and later.feed == order.feed), None)
+            write_all(replies, work.done(order, following))
+    write_all(replies, packed(Leaving()))
+    os.close(replies)  # a thread that a transform started may keep the process
+
+
+class Work:
+    """The feeds that a worker knows, and what it does with them."""
+
+    def __init__(self, memory: SharedMemory) -> None:
+        self._memory = memory
+        self._feeds: dict[int, Feed | Failed] = {}
+
+    def admit(self, order: Admit) -> None:
+        """Take note of a feed; what is wrong with it is said when it is first asked for."""
         try:
-            reply = REPLY.pack(slot, feed.read_into(pass_, batch, slots[slot]))
-        except Exception as error:  # noqa: BLE001  # whatever it is, it is the caller's to see
-            reply = pack_error(slot, error)
-        write_all(replies, reply)
+            job = read_job(self._memory, JobTicket(number=order.feed, sizes=order.sizes))
+            sys.path.extend(entry for entry in job.path if entry not in sys.path)
+            self._feeds[order.feed] = Feed(job.index, job.options, job.transforms())
+        except BaseException as error:  # noqa: BLE001  # a user's function can need anything to be imported
+            self._feeds[order.feed] = failed(0, error)
+
+    def dismiss(self, order: Dismiss) -> None:
+        """Forget a feed."""
+        self._feeds.pop(order.feed, None)
+
+    def done(self, order: Task, following: Task | None = None) -> bytes:
+        """Put a batch into a slot, and return what to say of it, packed.
+
+        Args:
+            order: which.
+            following: what comes next of the same feed, if anything does.
+        """
+        feed = self._feeds[order.feed]
+        if isinstance(feed, Failed):
+            return packed(replace(feed, slot=order.slot))
+        try:
+            slot = self._memory.slot(order.slot)
+            later = None if following is None else (following.pass_, following.batch)
+            produced = feed.batch_into(order.pass_, order.batch, slot, later)
+            start = time.perf_counter()
+            description = slot.describe(produced.batch)
+            read, transform, _ = produced.seconds
+            done = Done(
+                slot=order.slot,
+                description=description,
+                samples=produced.samples,
+                skipped=tuple(produced.skipped),
+                seconds=(read, transform, time.perf_counter() - start),
+            )
+            return packed(done)
+        except BaseException as error:  # noqa: BLE001  # whatever it is, it is the caller's to see
+            return packed(failed(order.slot, error))
 
 
-def run(tasks: int, replies: int, memory: int, job_file: int) -> None:
+def run(*arguments: int) -> None:
     """Be a worker: `main`, and quietly at its end."""
     try:
-        main(tasks, replies, memory, job_file)
+        main(*arguments)
     except (BrokenPipeError, KeyboardInterrupt):
         os._exit(0)  # the parent is gone or goes; there is nobody to tell
 

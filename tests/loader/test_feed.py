@@ -37,7 +37,9 @@ def test_how_many_batches_there_are(
     feed = feed_of(make_dataset(n), batch_size=batch_size, drop_remainder=drop_remainder)
     assert feed.num_batches == len(sizes)
     batches = [feed.batch(0, i) for i in range(len(sizes))]
-    assert [(len(x), len(y)) for x, y in batches] == [(size, size) for size in sizes]
+    assert [(len(x), len(y)) for x, y in (made.batch for made in batches)] == [(size, size) for size in sizes]
+    assert [made.samples for made in batches] == sizes
+    assert all(made.skipped == [] for made in batches)
     for bad in (-1, len(sizes)):
         with pytest.raises(BatchIndexError, match=f"no batch {bad}; a pass has batches 0 to {len(sizes) - 1}"):
             feed.batch(0, bad)
@@ -56,7 +58,7 @@ def test_ids_arrays_and_labels_belong_together(
     seen = []
     for i in range(3):
         ids = feed.ids(5, i)
-        x, y = feed.batch(5, i)
+        x, y = feed.batch(5, i).batch
         assert np.array_equal(x, np.stack([sample(int(id_[1:])) for id_ in ids]))
         assert y.tolist() == [int(id_[1:]) % 2 for id_ in ids]
         seen += ids
@@ -73,11 +75,52 @@ def test_a_batch_does_not_depend_on_the_calls_before(tmp_path_factory: pytest.Te
     feed, fresh = (feed_of(load_manifest(root), label_mode=None, batch_size=2, shuffle=True) for _ in range(2))
     for pass_, i in calls:
         feed.batch(pass_, i)
-    assert np.array_equal(feed.batch(*calls[0]), fresh.batch(*calls[0]))
+    assert np.array_equal(feed.batch(*calls[0]).batch, fresh.batch(*calls[0]).batch)
 
 
-def test_without_labels_a_batch_is_x_alone(make_dataset: Callable[..., Manifest]) -> None:
-    assert isinstance(feed_of(make_dataset(3), label_mode=None).batch(0, 0), np.ndarray)
+@pytest.mark.parametrize(
+    ("label_mode", "weights", "parts"),
+    [
+        (None, None, []),
+        ("int", None, [("int32", (3,))]),
+        ("categorical", None, [("float32", (3, 2))]),
+        ("binary", None, [("float32", (3, 1))]),
+        ("multi_hot", None, [("float32", (3, 2))]),
+        ("int", [0.5, 1, 2], [("int32", (3,)), ("float32", (3,))]),
+    ],
+)
+def test_what_a_batch_consists_of(
+    make_dataset: Callable[..., Manifest], make_feed: Callable[..., Feed], label_mode: LabelMode, weights: Any, parts: list[Any]
+) -> None:
+    batch = make_feed(make_dataset(3), label_mode=label_mode, weights=weights).batch(0, 0).batch
+    x, *others = batch if parts else (batch,)
+    assert isinstance(batch, tuple if parts else np.ndarray)
+    assert (x.dtype, x.shape) == ("float32", (3, 4, 3))
+    assert [(part.dtype, part.shape) for part in others] == parts
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_weights_belong_to_their_samples(make_feed: Callable[..., Feed], *, shuffle: bool) -> None:
+    feed = make_feed(weights=np.arange(10) / 4, batch_size=4, shuffle=shuffle)
+    for i in range(3):
+        x, _, weights = feed.batch(2, i).batch
+        assert weights.tolist() == (x[:, 0, 0] / 4).tolist()
+
+
+def test_a_batch_says_what_it_took(make_feed: Callable[..., Feed]) -> None:
+    seconds = make_feed(transform=lambda x, y, rng: (x, y)).batch(0, 0).seconds
+    assert len(seconds) == 3
+    assert min(seconds[:2]) > 0
+    assert seconds[2] == 0
+
+
+def test_what_is_returned_is_the_callers_own(make_feed: Callable[..., Feed]) -> None:
+    feed = make_feed(weights=np.ones(10), transform=lambda x, y, rng: (x, y))
+    kept = [part.copy() for part in feed.batch(0, 0).batch]
+    for part in feed.batch(0, 0).batch:
+        part[...] = 99
+    for part, expected in zip(feed.batch(0, 0).batch, kept, strict=True):
+        assert np.array_equal(part, expected)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +139,7 @@ def test_x_has_the_shards_dtype_or_the_one_asked_for(
     make_dataset: Callable[..., Manifest], sample: Callable[..., np.ndarray], stored: str, wanted: Any, found: str
 ) -> None:
     feed = feed_of(make_dataset(3, dtype=stored), dtype=wanted)
-    x, _ = feed.batch(0, 0)
+    x, _ = feed.batch(0, 0).batch
     assert x.dtype == feed.dtype == np.dtype(found)
     assert x.dtype.isnative
     assert x.flags.c_contiguous
@@ -108,3 +151,29 @@ def test_x_has_the_shards_dtype_or_the_one_asked_for(
 def test_a_dtype_that_cannot_hold_the_values_is_refused(make_dataset: Callable[..., Manifest], stored: str, wanted: str) -> None:
     with pytest.raises(OptionError, match=f"dtype must be one that can hold the shards' {stored}, got '{wanted}'"):
         feed_of(make_dataset(2, dtype=stored), dtype=wanted)
+
+
+def test_draws_by_weight_come_in_the_order_of_the_pass(make_feed: Callable[..., Feed]) -> None:
+    draws = [0, 1, 2, 3, 0, 0, 4, 0, 0, 0]
+    feed = make_feed(draws=draws, batch_size=3, shuffle=True, label_mode=None)
+    for pass_ in range(3):
+        x = np.concatenate([feed.batch(pass_, i).batch for i in range(4)])
+        ids = [id_ for i in range(4) for id_ in feed.ids(pass_, i)]
+        assert x[:, 0, 0].tolist() == [int(id_[1:]) for id_ in ids]
+        assert np.bincount(x[:, 0, 0].astype(int), minlength=10).tolist() == draws
+        assert ids != sorted(ids)
+    assert feed.ids(0, 0) != feed.ids(1, 0)
+
+
+@pytest.mark.parametrize("is_cold", [False, True])
+@pytest.mark.parametrize("following", [None, (0, 2), (3, 0)])
+def test_the_batch_that_follows_is_announced_from_a_cold_disk_and_changes_nothing(
+    make_feed: Callable[..., Feed], monkeypatch: pytest.MonkeyPatch, following: Any, *, is_cold: bool
+) -> None:
+    feed = make_feed(batch_size=4, shuffle=True)
+    expected, announced = feed.batch(0, 1).batch, []
+    monkeypatch.setattr(type(feed._reader), "is_cold", is_cold)
+    monkeypatch.setattr(feed._reader, "announce", lambda positions: announced.append(feed.index.ids.take(positions)))
+    found = feed.batch(0, 1, following).batch
+    assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))
+    assert announced == ([feed.ids(*following)] if is_cold and following else [])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 import re
 from collections.abc import Callable
 from typing import Any
@@ -8,8 +9,12 @@ import numpy as np
 import pytest
 
 from loader import LabelError, OptionError, SamplesError
+from loader.feed import Feed
 from loader.index import Index, index_of_ids, index_of_manifest
-from manifests import ArraySpec, Manifest, load_manifest
+from loader.labels import targets
+from loader.options import FeedOptions
+from loader.reading import ShardReader
+from manifests import ArraySpec, Manifest, cache, load_manifest, store
 
 
 def of_ids(list_ids: Any = ("a", "b"), labels: Any = None, **changes: Any) -> Index:
@@ -88,8 +93,8 @@ def test_rows_that_differ_are_refused_until_the_odd_ones_are_left_out(make_datas
     manifest = make_dataset(3, columns={"shape": ["4x3", "4x3", "5x3"], "dtype": ["float32"] * 3})
     (manifest.root / "dataset.json").write_text('{"schema_version": 1, "array": {"shape": [null, 3], "dtype": "float32"}}')
     manifest = load_manifest(manifest.root)
-    with pytest.raises(SamplesError, match="the samples differ: shapes 4x3, 5x3; dtypes float32"):
-        index_of_manifest(manifest, label_mode=None)
+    with pytest.raises(SamplesError, match=r"the samples differ: shapes 4x3, 5x3; a batch needs one shape: pass pad_to=, or a transform="):
+        Feed(index_of_manifest(manifest, label_mode=None), FeedOptions())
     assert index_of_manifest(manifest.where(shape="4x3"), label_mode=None).array == ArraySpec(shape=(4, 3), dtype="float32")
 
 
@@ -176,3 +181,219 @@ def test_labels_may_be_none_only_without_a_mode() -> None:
     assert index_of_ids(["a"], None, label_mode=None, **arguments).codes is None
     with pytest.raises(LabelError, match="labels is None; pass a dict"):
         index_of_ids(["a"], None, label_mode="int", **arguments)
+
+
+def test_all_that_grows_with_the_samples_is_in_arrays_that_can_be_shared(make_dataset: Callable[..., Manifest]) -> None:
+    ids = [f"{'abc'[i % 3]}/{'x' * (i % 50)}{i}" for i in range(600)]
+    manifest = make_dataset(ids=ids, labels=["a;b", "c", "a"] * 200, columns={"w": ["1", "0.5"] * 300})
+    index = index_of_manifest(manifest, label_mode="multi_hot", sample_weight="w", sampling="w")
+    buffers: list[pickle.PickleBuffer] = []
+    pickled = pickle.dumps(index, protocol=5, buffer_callback=buffers.append)
+    assert len(pickled) < 3000
+    shared = pickle.loads(pickled, buffers=[bytes(buffer.raw()) for buffer in buffers])  # noqa: S301  # our own; bytes cannot be written to
+    assert (list(shared.ids), list(shared.paths)) == (ids, [f"shards/{id_}.npy" for id_ in ids])
+    positions = np.arange(600)
+    assert index.codes is not None
+    assert np.array_equal(targets(shared.codes, positions), targets(index.codes, positions))
+    assert np.array_equal(shared.weights, np.array([1, 0.5] * 300, np.float32))
+    assert np.array_equal(ShardReader(shared).read(positions[5:8]), ShardReader(index).read(positions[5:8]))
+
+
+def test_folders_are_those_of_the_rows(make_dataset: Callable[..., Manifest]) -> None:
+    manifest = make_dataset(4, ids=["x/1", "y/2", "z", "y/w/4"], labels=list("abab"))
+    index = index_of_manifest(manifest.where(label="b"), label_mode=None)
+    assert list(index.folders) == ["shards/y", "shards/y/w"]
+    assert index.folder_of.tolist() == [0, 1]
+    assert index.folder_of.dtype == np.int32
+
+
+def test_what_differs_is_named_in_the_order_of_the_rows(make_dataset: Callable[..., Manifest]) -> None:
+    manifest = make_dataset(4, columns={"shape": ["4x3", "5x3", "6x3", "5x3"], "dtype": ["float32"] * 4})
+    index = index_of_manifest(manifest.where([False, False, True, True]), label_mode=None)
+    assert index.varied_shapes == "6x3, 5x3"
+
+
+def test_dtypes_that_differ_are_refused(make_dataset: Callable[..., Manifest]) -> None:
+    manifest = make_dataset(2, columns={"shape": ["4x3", "5x3"], "dtype": ["float32", "uint8"]})
+    with pytest.raises(SamplesError, match="the samples differ: shapes 4x3, 5x3; dtypes float32, uint8; a batch needs one dtype"):
+        index_of_manifest(manifest, label_mode=None)
+
+
+def test_a_kept_manifest_is_indexed_like_one_that_was_parsed(
+    make_dataset: Callable[..., Manifest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "CACHED_ROWS", 1)
+    columns = {"split": ["train", "val"] * 3, "shape": ["4x3"] * 6, "dtype": ["float32"] * 6, "w": list("012345")}
+    manifest = make_dataset(6, ids=[f"{'ab'[i // 3]}/{i}" for i in range(6)], columns=columns)
+    monkeypatch.setattr(store, "csv_blocks", None)
+    kept = load_manifest(manifest.root)
+    for split in ("train", "val"):
+        ours, theirs = (
+            index_of_manifest(rows.split(split), label_mode="int", sample_weight="w", sampling="balanced") for rows in (kept, manifest)
+        )
+        assert (list(ours.ids), list(ours.paths), list(ours.folders)) == (list(theirs.ids), list(theirs.paths), list(theirs.folders))
+        assert (ours.classes, ours.array) == (theirs.classes, theirs.array)
+        for name in ("folder_of", "weights", "cumulative"):
+            assert np.array_equal(getattr(ours, name), getattr(theirs, name))
+
+
+def test_a_column_says_how_much_a_sample_counts(make_dataset: Callable[..., Manifest]) -> None:
+    manifest = make_dataset(3, columns={"w": ["1", "0", "2.5e-1"]})
+    index = index_of_manifest(manifest, label_mode="int", sample_weight="w")
+    assert index.weights is not None
+    assert index.weights.dtype == np.float32
+    assert index.weights.tolist() == [1, 0, 0.25]
+    assert index.cumulative is None
+    assert index_of_manifest(manifest, label_mode="int").weights is None
+
+
+@pytest.mark.parametrize(
+    ("labels", "sampling", "shares"),
+    [
+        (["a", "b", "a", "a"], "balanced", [1 / 6, 1 / 2, 1 / 6, 1 / 6]),
+        (["a", "a"], "balanced", [1 / 2, 1 / 2]),
+        (["a", "b", "a", "b"], "w", [0, 1 / 4, 1 / 4, 1 / 2]),
+        (["", "a;b", "a", "a"], "w", [0, 1 / 4, 1 / 4, 1 / 2]),
+    ],
+)
+@pytest.mark.parametrize("label_mode", [None, "multi_hot"])
+def test_how_often_a_sample_is_drawn(
+    make_dataset: Callable[..., Manifest], labels: list[str], sampling: str, shares: list[float], label_mode: Any
+) -> None:
+    n = len(labels)
+    # A column of the word's own name does not win over the word.
+    manifest = make_dataset(n, labels=labels, columns={"w": ["0", "1", "1", "2"][:n], "balanced": ["7"] * n})
+    index = index_of_manifest(manifest, label_mode=label_mode, sampling=sampling)
+    assert index.cumulative is not None
+    assert index.cumulative.dtype == np.float64
+    assert index.cumulative[-1] == 1
+    assert np.diff(index.cumulative, prepend=0) == pytest.approx(shares)
+
+
+def test_classes_are_balanced_within_the_rows_of_the_feed(make_dataset: Callable[..., Manifest]) -> None:
+    manifest = make_dataset(4, labels=list("aaab"), columns={"split": ["train", "val", "val", "train"]})
+    index = index_of_manifest(manifest.split("train"), label_mode="int", sampling="balanced")
+    assert index.cumulative is not None
+    assert index.cumulative.tolist() == [0.5, 1]
+
+
+@pytest.mark.parametrize(
+    ("columns", "arguments", "error", "message"),
+    [
+        (
+            {"w": ["1", "x", "nan", "-1", "", "inf", "1e39"]},
+            {"sample_weight": "w"},
+            LabelError,
+            (
+                "6 samples with a weight that is no finite number from 0 (column 'w'): ID 's001' (shards/s001.npy) has 'x', "
+                "ID 's002' (shards/s002.npy) has 'nan', ID 's003' (shards/s003.npy) has '-1', ID 's004' (shards/s004.npy), "
+                "ID 's005' (shards/s005.npy) has 'inf', ID 's006' (shards/s006.npy) has '1e39'; correct the weights, or leave"
+            ),
+        ),
+        (
+            {"w": ["1"] * 6 + ["-0.1"]},
+            {"sampling": "w"},
+            LabelError,
+            "1 sample with a weight that is no finite number from 0 (column 'w'): ID 's006' (shards/s006.npy) has '-0.1'",
+        ),
+        ({"w": ["0"] * 7}, {"sampling": "w"}, LabelError, "all 7 weights are 0 (sampling='w'): there is nothing to draw"),
+        (
+            {"label": ["a", "", "a", "", "a", "b", "a"]},
+            {"sampling": "balanced", "label_mode": None},
+            LabelError,
+            "2 samples with no label: ID 's001' (shards/s001.npy), ID 's003' (shards/s003.npy); sampling 'balanced' takes one class",
+        ),
+        (
+            {"label": ["a", "a;b", "a", "b;", "a", "b", "a"]},
+            {"sampling": "balanced", "label_mode": "multi_hot"},
+            LabelError,
+            "2 samples with several classes: ID 's001' (shards/s001.npy) has 'a;b', ID 's003' (shards/s003.npy) has 'b;'; sampling",
+        ),
+        (
+            {"w": ["1"] * 7},
+            {"sample_weight": "weight"},
+            OptionError,
+            "sample_weight must be None or a column of the manifest, which are 'id', 'label', 'w'; got 'weight'",
+        ),
+        (
+            {"w": ["1"] * 7},
+            {"sampling": "weight"},
+            OptionError,
+            "sampling must be None, 'balanced' or a column of the manifest, which are 'id', 'label', 'w'; got 'weight'",
+        ),
+        ({}, {"sample_weight": "balanced"}, OptionError, "sample_weight must be None or a column of the manifest"),
+        ({}, {"sample_weight": ["id"]}, OptionError, "sample_weight must be None or a column of the manifest"),
+        ({}, {"sampling": True}, OptionError, "sampling must be None, 'balanced' or a column of the manifest"),
+        (
+            {"w": ["1"] * 7},
+            {"sample_weight": "w", "label_mode": None},
+            OptionError,
+            "sample_weight needs a label_mode, got None: Keras takes",
+        ),
+    ],
+    ids=lambda value: str(value)[:50],
+)
+def test_bad_weights_of_a_manifest(
+    make_dataset: Callable[..., Manifest], columns: dict[str, list[str]], arguments: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match="^" + re.escape(message)):
+        index_of_manifest(make_dataset(7, columns=columns), **({"label_mode": "int"} | arguments))
+
+
+def test_balanced_sampling_needs_labels(make_dataset: Callable[..., Manifest]) -> None:
+    path = make_dataset(1).root / "manifest.csv"
+    path.write_text("id\ns000\n")
+    with pytest.raises(LabelError, match=r"has no column 'label' \(its columns are 'id'\), which sampling 'balanced' needs"):
+        index_of_manifest(load_manifest(path), label_mode=None, sampling="balanced")
+
+
+@pytest.mark.parametrize("label_mode", [None, "int"])
+def test_ids_are_drawn_by_class(label_mode: Any) -> None:
+    index = of_ids(["a", "b", "a", "a"], sampling="balanced", label_mode=label_mode)
+    assert index.cumulative is not None
+    assert np.diff(index.cumulative, prepend=0) == pytest.approx([1 / 6, 1 / 2, 1 / 6, 1 / 6])
+    assert index.classes == (() if label_mode is None else ("0", "1", "2"))
+
+
+def test_ids_have_weights() -> None:
+    index = of_ids(["a", "b", "a"], sample_weight={"a": 1, "b": np.float16(0.5), "unused": -1})
+    assert index.weights is not None
+    assert index.weights.dtype == np.float32
+    assert index.weights.tolist() == [1, 0.5, 1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"sample_weight": {"a": 1}}, LabelError, "sample_weight has no entry for 1 of the 2 IDs: 'b'"),
+        (
+            {"sample_weight": {"a": "1", "b": -1}},
+            LabelError,
+            "2 samples with a weight that is no finite number from 0 (sample_weight): ID 'a' (a.npy) has '1', ID 'b' (b.npy) has -1",
+        ),
+        (
+            {"sample_weight": {"a": None, "b": 10**400}},
+            LabelError,
+            "2 samples with a weight that is no finite number from 0 (sample_weight): ID 'a' (a.npy) has None, ID 'b' (b.npy) has 10000",
+        ),
+        ({"sample_weight": [1, 2]}, OptionError, "sample_weight must be a dict of ID -> number, got list"),
+        ({"sample_weight": {"a": 1, "b": 1}, "label_mode": None}, OptionError, "sample_weight needs a label_mode, got None"),
+        ({"sampling": "w"}, OptionError, "sampling must be None or 'balanced' for a list of IDs, got 'w'"),
+        ({"sampling": ["balanced"]}, OptionError, "sampling must be None or 'balanced' for a list of IDs, got ['balanced']"),
+        (
+            {"sampling": "balanced", "labels": {"a": "x;y", "b": "x"}, "class_names": ["x", "y"], "label_mode": "multi_hot"},
+            LabelError,
+            "1 sample with several classes: ID 'a' (a.npy) has 'x;y'; sampling 'balanced' takes one class a sample",
+        ),
+    ],
+    ids=lambda value: str(value)[:50],
+)
+def test_bad_weights_of_ids(arguments: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match="^" + re.escape(message)):
+        of_ids(**arguments)
+
+
+def test_ids_without_labels_cannot_be_balanced() -> None:
+    arguments: dict[str, Any] = {"data_dir": "data", "dim": None, "n_channels": None, "n_classes": None, "label_mode": None}
+    with pytest.raises(LabelError, match="labels is None, but sampling 'balanced' needs them"):
+        index_of_ids(["a"], None, sampling="balanced", **arguments)

@@ -11,12 +11,17 @@ import loader
 def test_the_public_names() -> None:
     assert loader.__all__ == [
         "BatchIndexError",
+        "FeedMonitor",
         "LabelError",
         "LoaderError",
         "ManifestSequence",
         "OptionError",
+        "ResumeCallback",
+        "ResumeError",
         "SamplesError",
         "ShardError",
+        "Stats",
+        "TransformError",
         "WorkerError",
     ]
     assert loader.__all__ == sorted(loader.__all__)
@@ -36,7 +41,7 @@ def test_there_are_no_other_names() -> None:
         loader.Feeder  # noqa: B018
 
 
-@pytest.mark.parametrize("module", ["loader", "loader.feed", "manifests"])
+@pytest.mark.parametrize("module", ["loader", "loader.augment", "loader.feed", "manifests"])
 def test_a_feed_needs_neither_keras_nor_a_decoder(module: str) -> None:
     code = (
         f"import sys, {module}\n"

@@ -3,7 +3,6 @@ from __future__ import annotations
 import errno
 import gc
 import os
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
-from numpy.lib import format as npy_format
+from odd_shards import big_endian, fortran, padded, version_2
 
-from loader import OptionError, ShardError
-from loader.index import index_of_ids, index_of_manifest
+from loader import ShardError
+from loader.index import Index, index_of_ids, index_of_manifest
 from loader.reading import ShardReader
 from manifests import Manifest
 from manifests.npyfile import read_header
@@ -25,11 +24,6 @@ from manifests.npyfile import read_header
 
 def reader_of(manifest: Manifest) -> ShardReader:
     return ShardReader(index_of_manifest(manifest, label_mode=None))
-
-
-def open_files() -> int:
-    gc.collect()  # whatever other tests left
-    return len(os.listdir("/proc/self/fd"))
 
 
 def read_all(reader: ShardReader, n: int) -> np.ndarray:
@@ -58,45 +52,21 @@ def test_every_batch_is_a_fresh_array(make_dataset: Callable[..., Manifest]) -> 
 
 def test_after_the_first_shard_no_header_is_parsed(make_dataset: Callable[..., Manifest]) -> None:
     reader = reader_of(make_dataset(10, columns={"shape": ["4x3"] * 10, "dtype": ["float32"] * 10}))
-    with mock.patch("loader.reading.read_header", wraps=read_header) as parse:
+    with mock.patch("loader.shardfile.read_header", wraps=read_header) as parse:
         read_all(reader, 10)
         read_all(reader, 10)
     assert parse.call_count == 1
 
 
-def big_endian(array: np.ndarray, file: Path) -> None:
-    np.save(file, array.astype(array.dtype.newbyteorder(">")))
-
-
-def fortran(array: np.ndarray, file: Path) -> None:
-    np.save(file, np.asarray(array, order="F"))
-
-
-def padded(array: np.ndarray, file: Path) -> None:
-    """A sound header that is longer than NumPy's."""
-    header = repr(npy_format.header_data_from_array_1_0(array)).encode().ljust(373) + b"\n"
-    file.write_bytes(npy_format.magic(1, 0) + len(header).to_bytes(2, "little") + header + array.tobytes())
-
-
-def version_2(array: np.ndarray, file: Path) -> None:
-    with open(file, "wb") as stream:
-        npy_format.write_array(stream, array, version=(2, 0))
-
-
-@pytest.mark.parametrize("save", [big_endian, fortran, padded, version_2])
-@pytest.mark.parametrize("which", [[0], [2], [1, 2], [0, 1, 2, 3, 4]], ids=str)
-def test_the_same_array_in_another_layout_is_read_all_the_same(
-    make_dataset: Callable[..., Manifest], sample: Callable[..., np.ndarray], save: Callable, which: list[int]
-) -> None:
-    manifest = make_dataset(5)
-    for i in which:
-        save(sample(i), manifest.root / "shards" / f"s00{i}.npy")
-    reader = reader_of(manifest)
-    for _ in range(2):
-        batch = read_all(reader, 5)
-        assert batch.dtype == np.dtype("float32")
-        assert batch.dtype.isnative
-        assert np.array_equal(batch, np.stack([sample(i) for i in range(5)]))
+def check_each(found: list[np.ndarray], expected: list[np.ndarray]) -> None:
+    assert len(found) == len(expected)
+    for one, other in zip(found, expected, strict=True):
+        assert one.dtype == other.dtype.newbyteorder("=")
+        assert one.dtype.isnative
+        assert one.flags.c_contiguous
+        assert one.flags.aligned
+        assert one.flags.writeable
+        assert np.array_equal(one, other)
 
 
 @given(
@@ -118,187 +88,11 @@ def test_reading_equals_np_load(
     ids = [str(i) for i in range(len(arrays))]
     index = index_of_ids(ids, None, data_dir=folder, dim=None, n_channels=None, n_classes=None, label_mode=None)
     wanted = [position % len(ids) for position in positions]
-    found = ShardReader(index).read(np.array(wanted))
-    assert np.array_equal(found, np.stack([np.load(folder / f"{i}.npy") for i in wanted]))
-
-
-def break_missing(file: Path) -> None:
-    file.unlink()
-
-
-def break_empty(file: Path) -> None:
-    file.write_bytes(b"")
-
-
-def break_truncated(file: Path) -> None:
-    file.write_bytes(file.read_bytes()[:-1])
-
-
-def break_header_only(file: Path) -> None:
-    file.write_bytes(file.read_bytes()[:128])
-
-
-def break_longer(file: Path) -> None:
-    file.write_bytes(file.read_bytes() + b"\0")
-
-
-def break_no_npy(file: Path) -> None:
-    file.write_bytes(b"\x89PNG" + bytes(200))
-
-
-def break_folder(file: Path) -> None:
-    file.unlink()
-    file.mkdir()
-
-
-def break_pipe(file: Path) -> None:
-    file.unlink()
-    os.mkfifo(file)
-
-
-def break_object(file: Path) -> None:
-    np.save(file, np.array([{"a": 1}], dtype=object), allow_pickle=True)
-
-
-def break_text(file: Path) -> None:
-    np.save(file, np.array(["text"]))
-
-
-def break_shape(file: Path) -> None:
-    np.save(file, np.zeros((3, 4), np.float32))
-
-
-def break_dtype(file: Path) -> None:
-    np.save(file, np.zeros((4, 3), np.float64))
-
-
-def break_same_size(file: Path) -> None:
-    np.save(file, np.zeros((4, 3), np.int32))
-
-
-def break_dangling(file: Path) -> None:
-    file.unlink()
-    file.symlink_to("nowhere.npy")
-
-
-def break_loop(file: Path) -> None:
-    file.unlink()
-    file.symlink_to(file.name)
-
-
-DAMAGE = {
-    break_missing: "found no such file; build the shard again",
-    break_empty: "found an empty file; build the shard again",
-    break_truncated: "found a file that cannot be used (truncated: expected 176 bytes for shape (4, 3) float32, found 175)",
-    break_header_only: "found a file that cannot be used (truncated: expected 176 bytes for shape (4, 3) float32, found 128)",
-    break_longer: "found a file that cannot be used (longer than its header says: expected 176 bytes for shape (4, 3) float32, found 177)",
-    break_no_npy: "found a file that cannot be used (not a .npy file: ",
-    break_folder: "found a folder; ",
-    break_pipe: "found something that is not a file; ",
-    break_object: "found a file that cannot be used (holds Python objects",
-    break_text: "found a file that cannot be used (dtype <U4 is not numeric)",
-    break_shape: "found (3, 4) float32; all samples of a feed have one shape and dtype",
-    break_dtype: "found (4, 3) float64; all samples of a feed have one shape and dtype",
-    break_same_size: "found (4, 3) int32; all samples of a feed have one shape and dtype",
-    break_dangling: "found no such file; ",
-    break_loop: "found a file that cannot be read (Too many levels of symbolic links); ",
-}
-
-
-@pytest.mark.parametrize("damage", DAMAGE, ids=lambda damage: damage.__name__)
-@pytest.mark.parametrize("position", [0, 3])
-def test_a_bad_shard_is_named_with_what_was_expected_and_found(
-    make_dataset: Callable[..., Manifest], damage: Callable[[Path], None], position: int
-) -> None:
-    manifest = make_dataset(5, columns={"shape": ["4x3"] * 5, "dtype": ["float32"] * 5})
-    file = manifest.root / "shards" / f"s00{position}.npy"
-    reader = reader_of(manifest)
-    damage(file)
+    expected = [np.load(folder / f"{i}.npy") for i in wanted]
+    assert np.array_equal(ShardReader(index).read(np.array(wanted)), np.stack(expected))
+    reader = ShardReader(index, varied=True)
     for _ in range(2):
-        with pytest.raises(ShardError) as caught:
-            read_all(reader, 5)
-    message = str(caught.value)
-    assert message.startswith(f"shard {file} of ID 's00{position}': expected (4, 3) float32, {DAMAGE[damage]}")
-    assert "\n" not in message
-    # The others can still be read.
-    assert len(reader.read(np.array([i for i in range(5) if i != position]))) == 4
-
-
-def test_the_first_shard_must_be_sound_where_nothing_else_tells_the_shape(make_dataset: Callable[..., Manifest]) -> None:
-    manifest = make_dataset(3)
-    break_missing(manifest.root / "shards" / "s000.npy")
-    with pytest.raises(ShardError, match="ID 's000': expected any shape any dtype, found no such file"):
-        reader_of(manifest)
-
-
-def test_no_file_is_left_open_by_errors(make_dataset: Callable[..., Manifest]) -> None:
-    manifest = make_dataset(3)
-    reader = reader_of(manifest)
-    for damage in (break_truncated, break_shape, break_no_npy, break_object, break_empty, break_folder):
-        damage(manifest.root / "shards" / "s001.npy")
-        before = open_files()
-        with pytest.raises(ShardError) as caught:
-            read_all(reader, 3)
-        del caught
-        assert open_files() == before
-
-
-def test_the_folder_is_closed_with_the_reader(make_dataset: Callable[..., Manifest]) -> None:
-    manifest = make_dataset(3)
-    before = open_files()
-    readers = [reader_of(manifest) for _ in range(5)]
-    assert open_files() == before + 5
-    readers[0].close()
-    del readers
-    assert open_files() == before
-
-
-def test_a_folder_that_is_not_there_is_an_argument_that_cannot_be_used(tmp_path: Path) -> None:
-    index = index_of_ids(["a"], None, data_dir=tmp_path / "no", dim=None, n_channels=None, n_classes=None, label_mode=None)
-    with pytest.raises(OptionError, match=r"the folder of the shards must be one that can be opened, got '.*/no': No such file"):
-        ShardReader(index)
-
-
-@pytest.mark.parametrize("kind", ["shard", "folder"])
-def test_symbolic_links_inside_the_root_are_followed(
-    make_dataset: Callable[..., Manifest], sample: Callable[..., np.ndarray], kind: str
-) -> None:
-    manifest = make_dataset(3, ids=["in/a", "in/b", "in/c"])
-    (manifest.root / "store").mkdir()
-    linked = manifest.root / "shards" / ("in/b.npy" if kind == "shard" else "in")
-    linked.rename(manifest.root / "store" / linked.name)
-    linked.symlink_to(manifest.root / "store" / linked.name)
-    assert np.array_equal(read_all(reader_of(manifest), 3), np.stack([sample(i) for i in range(3)]))
-
-
-@pytest.mark.parametrize("kind", ["shard", "folder"])
-def test_nothing_outside_the_root_is_read(make_dataset: Callable[..., Manifest], tmp_path: Path, kind: str) -> None:
-    manifest = make_dataset(3, ids=["a", "in/b", "in/c"])
-    linked = manifest.root / "shards" / ("in/b.npy" if kind == "shard" else "in")
-    linked.rename(tmp_path / linked.name)
-    linked.symlink_to(tmp_path / linked.name)
-    reader = reader_of(manifest)
-    with pytest.raises(ShardError, match=r"ID 'in/b': .*found a symbolic link that leads out of .*put the shard itself there"):
-        read_all(reader, 3)
-
-
-def test_the_root_itself_may_be_a_link(make_dataset: Callable[..., Manifest], tmp_path: Path, sample: Callable[..., np.ndarray]) -> None:
-    manifest = make_dataset(2)
-    (tmp_path / "link").symlink_to(manifest.root)
-    index = index_of_ids(["shards/s001"], None, data_dir=tmp_path / "link", dim=None, n_channels=None, n_classes=None, label_mode=None)
-    assert np.array_equal(ShardReader(index).read(np.array([0]))[0], sample(1))
-
-
-def test_names_of_any_script_are_read(make_dataset: Callable[..., Manifest], sample: Callable[..., np.ndarray]) -> None:
-    manifest = make_dataset(4, ids=["007", "NA", "größe", "猫/一"])
-    assert np.array_equal(read_all(reader_of(manifest), 4), np.stack([sample(i) for i in range(4)]))
-
-
-def test_a_shard_error_survives_pickling() -> None:
-    error = ShardError("a", "p", "e", "f", "do this")
-    again = pickle.loads(pickle.dumps(error))  # noqa: S301  # our own bytes
-    assert str(again) == str(error) == "shard p of ID 'a': expected e, found f; do this"
-    assert (again.id, again.path, again.expected, again.found, again.advice) == ("a", "p", "e", "f", "do this")
+        check_each(reader.read_each(np.array(wanted)), expected)
 
 
 def drop_from_cache(folder: Path) -> None:
@@ -353,13 +147,215 @@ def test_what_one_file_has_too_much_does_not_make_up_for_what_another_lacks(make
 
 
 @pytest.mark.parametrize("position", [0, 3, 5])
-def test_no_file_stays_open_after_an_error(make_dataset: Callable[..., Manifest], position: int) -> None:
+@pytest.mark.parametrize("varied", [False, True])
+def test_no_file_stays_open_after_an_error(make_dataset: Callable[..., Manifest], position: int, varied: bool) -> None:
     manifest = make_dataset(6)
-    reader = reader_of(manifest)
-    reader.read(np.arange(6))
+    reader = ShardReader(index_of_manifest(manifest, label_mode=None), varied=varied)
+    read = reader.read_each if varied else reader.read
+    read(np.arange(6))
     manifest.path_of(manifest.ids[position]).unlink()
+    gc.collect()  # what earlier tests left must not be closed meanwhile
     before = os.listdir("/proc/self/fd")
     for _ in range(3):
         with pytest.raises(ShardError):
-            reader.read(np.arange(6))
+            read(np.arange(6))
     assert len(os.listdir("/proc/self/fd")) == len(before)
+
+
+SHAPES = [(), (3,), (0,), (2, 3), (2, 0, 3), (7, 1), (2, 3), (1,), (5, 4, 3, 2), (3,)]
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "float16", "float32", "int64", "complex128"])
+def test_each_sample_may_have_a_shape_of_its_own(make_varied: Callable[..., Index], dtype: str) -> None:
+    index = make_varied(SHAPES, dtype=dtype)
+    reader = ShardReader(index, varied=True)
+    assert reader.shape is None
+    assert reader.dtype == dtype
+    files = [index.root / path for path in index.paths]
+    for positions in (np.arange(10), np.arange(10), np.array([3, 3, 9, 0])):
+        check_each(reader.read_each(positions), [np.load(files[i]) for i in positions])
+
+
+def test_each_sample_is_a_fresh_array(make_varied: Callable[..., Index]) -> None:
+    reader = ShardReader(make_varied(SHAPES), varied=True)
+    first = reader.read_each(np.arange(10))
+    kept = [array.copy() for array in first]
+    for array in reader.read_each(np.arange(10)):
+        array[...] = -1
+    check_each(first, kept)
+
+
+def test_a_header_of_each_shape_is_parsed_once(make_varied: Callable[..., Index]) -> None:
+    reader = ShardReader(make_varied(SHAPES), varied=True)
+    with mock.patch("loader.layouts.read_header", wraps=read_header) as parse:
+        for _ in range(3):
+            reader.read_each(np.arange(10))
+    assert parse.call_count == len(set(SHAPES))
+
+
+def test_few_files_are_open_at_once_however_many_are_read(make_varied: Callable[..., Index], monkeypatch: pytest.MonkeyPatch) -> None:
+    index = make_varied([(1 + i % 5, 2) for i in range(400)])
+    reader = ShardReader(index, varied=True)
+    expected = [np.load(index.root / path) for path in index.paths]
+    before, most, fstat = len(os.listdir("/proc/self/fd")), 0, os.fstat
+
+    def count(file: int) -> os.stat_result:
+        nonlocal most
+        most = max(most, len(os.listdir("/proc/self/fd")) - before)
+        return fstat(file)
+
+    monkeypatch.setattr(os, "fstat", count)
+    check_each(reader.read_each(np.arange(400)), expected)
+    drop_from_cache(index.root)
+    check_each(reader.read_each(np.arange(400)), expected)
+    assert most <= 130
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("n", [1, 7, 200])
+@pytest.mark.parametrize("forgotten", ["all", "some"])
+def test_shards_of_several_shapes_that_are_not_in_memory_are_read_the_same(
+    make_varied: Callable[..., Index], n: int, forgotten: str
+) -> None:
+    index = make_varied([(10 + i % 7, 20) for i in range(n)])
+    expected = [np.load(index.root / path) for path in index.paths]
+    drop_from_cache(index.root)
+    if forgotten == "some":
+        for path in list(index.paths)[: n // 2 : 2]:
+            np.load(index.root / path)
+    check_each(ShardReader(index, varied=True).read_each(np.arange(n)), expected)
+
+
+@pytest.mark.parametrize("error", [errno.EOPNOTSUPP, errno.EAGAIN])
+def test_a_file_system_that_always_waits_reads_several_shapes(
+    make_varied: Callable[..., Index], monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
+    index = make_varied(SHAPES)
+    reader = ShardReader(index, varied=True)
+    preadv, asked = os.preadv, []
+
+    def refuse(file: int, parts: Any, offset: int, flags: int = 0) -> int:
+        asked.append(flags)
+        if flags:
+            raise OSError(error, os.strerror(error))
+        return preadv(file, parts, offset)
+
+    monkeypatch.setattr(os, "preadv", refuse)
+    for _ in range(2):
+        check_each(reader.read_each(np.arange(10)), [np.load(index.root / path) for path in index.paths])
+    assert np.count_nonzero(asked) == (1 if error == errno.EOPNOTSUPP else 2)
+
+
+@pytest.mark.parametrize("varied", [False, True])
+def test_a_disk_that_fails_is_named_with_the_sample(
+    make_dataset: Callable[..., Manifest], monkeypatch: pytest.MonkeyPatch, varied: bool
+) -> None:
+    manifest = make_dataset(6)
+    reader = ShardReader(index_of_manifest(manifest, label_mode=None), varied=varied)
+    read = reader.read_each if varied else reader.read
+    expected = np.stack(list(read(np.arange(6))))
+
+    def fail(*_: Any) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    # The fast ways fail, and a closer look can read it after all.
+    monkeypatch.setattr(os, "preadv", fail)
+    monkeypatch.setattr(os, "readv", fail)
+    assert np.array_equal(np.stack(list(read(np.arange(6)))), expected)
+    monkeypatch.setattr("loader.shardfile.read_header", fail)
+    with pytest.raises(ShardError, match=r"ID 's000': .*found a file that cannot be read \(Input/output error\)"):
+        read(np.arange(6))
+
+
+def test_a_file_too_large_to_be_believed_is_not_allocated_for(make_varied: Callable[..., Index]) -> None:
+    index = make_varied(SHAPES)
+    reader = ShardReader(index, varied=True)
+    with open(index.root / "shards" / "s004.npy", "ab") as file:
+        file.truncate(1 << 43)
+    with pytest.raises(ShardError, match=r"ID 's004': .*longer than its header says"):
+        reader.read_each(np.arange(10))
+
+
+def stand_in(row: int, error: ShardError) -> int:
+    assert error.id == f"s00{row}"
+    return 9
+
+
+@pytest.mark.parametrize("varied", [False, True])
+@pytest.mark.parametrize("cold", [False, True])
+def test_the_position_of_what_was_read_instead_is_put_in_its_place(make_dataset: Callable[..., Manifest], varied: bool, cold: bool) -> None:
+    manifest = make_dataset(10)
+    reader = ShardReader(index_of_manifest(manifest, label_mode=None), varied=varied)
+    for i in (1, 6):
+        manifest.path_of(f"s00{i}").unlink()
+    if cold:
+        drop_from_cache(manifest.root)
+    positions = np.arange(10)
+    samples = (reader.read_each if varied else reader.read)(positions, stand_in)
+    assert positions.tolist() == [0, 9, 2, 3, 4, 5, 9, 7, 8, 9]
+    assert [int(x[0, 0]) for x in samples] == positions.tolist()
+
+
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list that shards' names are put into as the kernel is told of them."""
+    told: list[str] = []
+    advise = os.posix_fadvise
+
+    def note(file: int, offset: int, length: int, advice: int) -> None:
+        if advice == os.POSIX_FADV_WILLNEED:
+            told.append(Path(os.readlink(f"/proc/self/fd/{file}")).stem)
+        advise(file, offset, length, advice)
+
+    monkeypatch.setattr(os, "posix_fadvise", note)
+    return told
+
+
+def test_the_kernel_is_told_of_shards_and_no_file_stays_open(
+    make_dataset: Callable[..., Manifest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = make_dataset(300)
+    reader = ShardReader(index_of_manifest(manifest, label_mode=None))
+    manifest.path_of("s002").unlink()
+    before = len(os.listdir("/proc/self/fd"))
+    told = opened(monkeypatch)
+    reader.announce(np.arange(300))
+    assert told == [f"s{i:03d}" for i in range(300) if i != 2]
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_nothing_outside_the_root_is_announced(
+    make_dataset: Callable[..., Manifest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = make_dataset(2, ids=["a", "in/b"])
+    folder = manifest.root / "shards" / "in"
+    folder.rename(tmp_path / "in")
+    folder.symlink_to(tmp_path / "in")
+    reader = ShardReader(index_of_manifest(manifest, label_mode=None))
+    told = opened(monkeypatch)
+    reader.announce(np.array([0, 1]))
+    assert told == []
+
+
+@pytest.mark.parametrize("varied", [False, True])
+def test_a_reader_is_cold_for_some_batches_after_one_that_had_to_be_waited_for(
+    make_dataset: Callable[..., Manifest], monkeypatch: pytest.MonkeyPatch, varied: bool
+) -> None:
+    reader = ShardReader(index_of_manifest(make_dataset(6), label_mode=None), varied=varied)
+    read = reader.read_each if varied else reader.read
+    preadv, waits = os.preadv, False
+
+    def answer(file: int, parts: Any, offset: int, flags: int = 0) -> int:
+        if flags and waits:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return preadv(file, parts, offset)
+
+    monkeypatch.setattr(os, "preadv", answer)
+    read(np.arange(6))
+    assert not reader.is_cold
+    waits = True
+    read(np.arange(6))
+    waits, cold = False, 0
+    while reader.is_cold:
+        read(np.arange(6))
+        cold += 1
+    assert cold == 16

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,17 +18,18 @@ Volumes = tuple[list[str], dict[str, int], Path]
 
 
 class Recorder(ManifestSequence):
-    """Remembers what was asked for and in which pass, between an epoch's begin and its end."""
+    """Remembers how many batches were asked for in which pass, between an epoch's begin and its end."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.epochs: list[list[tuple[int, int]]] = []
+        self.epochs: list[list[int]] = []
         self._recording = False
 
     def __getitem__(self, index: int) -> Any:
+        batch = super().__getitem__(index)
         if self._recording:
-            self.epochs[-1].append((self.pass_number, index))
-        return super().__getitem__(index)
+            self.epochs[-1].append(self.pass_number)
+        return batch
 
     def on_epoch_begin(self) -> None:
         super().on_epoch_begin()
@@ -95,6 +97,11 @@ def identity() -> Iterator[keras.Model]:
 
 def numbers(ids: list[str]) -> list[int]:
     return [int(id_[1:]) for id_ in ids]
+
+
+def firsts(batch: Any) -> list[int]:
+    """The numbers of a batch's samples, which are their first elements."""
+    return [int(x[0, 0]) for x in batch[0]]
 
 
 def promised(manifest: Manifest, pass_: int, **options: Any) -> list[list[int]]:
@@ -186,9 +193,112 @@ def test_an_unbuilt_model_with_validation_starts_in_pass_0(make_dataset: Callabl
     val = Recorder(make_dataset(10), batch_size=5)
     model = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(2, activation="softmax")])
     model.compile("sgd", "categorical_crossentropy")
-    model.fit(train, validation_data=val, epochs=3, shuffle=False, verbose=0)
-    assert train.epochs == [[(e, i) for i in range(3)] for e in range(3)]
-    assert val.epochs == [[(e, i) for i in range(2)] for e in range(3)]
+    model.fit(train, validation_data=val, epochs=3, verbose=0)
+    assert train.epochs == [[epoch] * 3 for epoch in range(3)]
+    assert val.epochs == [[epoch] * 2 for epoch in range(3)]
+
+
+def test_each_loop_is_a_pass_in_its_order(make_dataset: Callable[..., Manifest]) -> None:
+    manifest = make_dataset(10)
+    options = {"batch_size": 4, "shuffle": True, "seed": 5}
+    sequence = ManifestSequence(manifest, **options)
+    for pass_ in range(3):
+        assert [firsts(batch) for batch in sequence] == promised(manifest, pass_, **options)
+        assert sequence.pass_number == pass_
+
+
+def test_by_hand_a_batch_is_the_one_that_was_named_also_amid_a_loop(make_dataset: Callable[..., Manifest]) -> None:
+    manifest = make_dataset(10)
+    options = {"batch_size": 2, "shuffle": True}
+    first, sequence = promised(manifest, 0, **options), ManifestSequence(manifest, **options)
+    for batch, expected in zip(sequence, first, strict=True):
+        assert [firsts(sequence[i]) for i in (3, 0, -1)] == [first[3], first[0], first[4]]
+        assert firsts(batch) == expected
+    by_name = [firsts(sequence[i]) for i in (4, 2, 0, 1, 3)]
+    assert by_name == [first[i] for i in (4, 2, 0, 1, 3)]
+
+
+class Twice(ManifestSequence):
+    """Makes each batch of itself and of the one that is named after it, as mixing two batches does."""
+
+    def __getitem__(self, index: int) -> Any:
+        (x, y), (again, _) = super().__getitem__(index), super().__getitem__(index)
+        other, _ = super().__getitem__((index + 1) % len(self))
+        assert np.array_equal(x, again)
+        assert firsts((other, y)) == numbers(self.ids((index + 1) % len(self)))
+        return x, y
+
+
+class Chosen(keras.utils.PyDataset):
+    """Some batches of another sequence, which is told of epochs."""
+
+    def __init__(self, inner: ManifestSequence, indices: list[int]) -> None:
+        super().__init__()
+        self.inner, self.indices = inner, indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.inner[self.indices[index]]
+
+    def on_epoch_end(self) -> None:
+        self.inner.on_epoch_end()
+
+
+def test_an_override_of_getitem_may_ask_for_its_batch_again_and_for_others(make_dataset: Callable[..., Manifest], tally: Tally) -> None:
+    manifest = make_dataset(10)
+    options = {"batch_size": 2, "shuffle": True}
+    tally.fit(Twice(manifest, **options), epochs=3, verbose=0)
+    assert tally.take() == [batch for pass_ in range(3) for batch in promised(manifest, pass_, **options)]
+
+
+def test_a_sequence_made_of_this_one_gets_the_batches_that_it_names(make_dataset: Callable[..., Manifest], tally: Tally) -> None:
+    manifest = make_dataset(10)
+    options = {"batch_size": 2, "shuffle": True}
+    chosen = Chosen(ManifestSequence(manifest, **options), [4, 1, 3])
+    tally.fit(chosen, epochs=3, shuffle=False, verbose=0)
+    assert tally.take() == [promised(manifest, pass_, **options)[i] for pass_ in range(3) for i in (4, 1, 3)]
+
+
+class Asked:
+    """Stands for who reads ahead, and remembers what was asked for and what was said to come."""
+
+    def __init__(self, sequence: ManifestSequence) -> None:
+        self.feed = sequence._feed
+        self.calls: list[tuple[Any, list[Any]]] = []
+        self.ready = self.restarts = 0
+
+    def take(self, key: Any, ahead: Iterator[Any]) -> Any:
+        self.calls.append((key, list(itertools.islice(ahead, 3))))
+        return self.feed.batch(*key)
+
+
+def test_what_fit_will_ask_for_is_known_ahead_although_it_shuffles(
+    make_dataset: Callable[..., Manifest], tally: Tally, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sequence = ManifestSequence(make_dataset(20), batch_size=2, shuffle=True)
+    asked = Asked(sequence)
+    monkeypatch.setattr(sequence, "_readers", asked)
+    tally.fit(sequence, epochs=3, verbose=0)
+    walked = asked.calls[2:]  # TensorFlow looks at two batches first
+    assert [key for key, _ in walked] == [(pass_, batch) for pass_ in range(3) for batch in range(10)]
+    for (_, ahead), (key, _) in itertools.pairwise(walked):
+        assert ahead[0] == key
+
+
+def test_a_distribution_strategy_looks_at_as_many_batches_as_it_likes(
+    make_dataset: Callable[..., Manifest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tf = pytest.importorskip("tensorflow")
+    sequence = ManifestSequence(make_dataset(20), batch_size=2, shuffle=True)
+    asked = Asked(sequence)
+    monkeypatch.setattr(sequence, "_readers", asked)
+    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+        model = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(2)])
+        model.compile("sgd", "mse")
+    model.fit(sequence, epochs=2, verbose=0)
+    assert [key for key, _ in asked.calls][-20:] == [(pass_, batch) for pass_ in range(2) for batch in range(10)]
 
 
 @pytest.mark.parametrize("error", [None, RuntimeError, KeyboardInterrupt])

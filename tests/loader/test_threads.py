@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
-import numpy as np
 import pytest
+from acts import At, OwnError, noisy
+from feeding import check_batch, check_pass, feed_of, take, wait_until
 
 from loader import ShardError
 from loader.feed import Feed
-from loader.index import index_of_manifest
-from loader.options import FeedOptions
 from loader.threads import Threads
 from manifests import Manifest
+
+MakeThreads = Callable[..., Threads]
 
 
 @pytest.fixture
@@ -25,55 +28,111 @@ def manifest(make_dataset: Callable[..., Manifest]) -> Manifest:
 
 @pytest.fixture
 def feed(manifest: Manifest) -> Feed:
-    return Feed(index_of_manifest(manifest, label_mode="int"), FeedOptions(batch_size=4, shuffle=True))
+    return feed_of(manifest)
 
 
 @pytest.fixture
-def threads(feed: Feed) -> Iterator[Threads]:
-    threads = Threads(feed, 3, 5)
-    yield threads
-    threads.close()
+def make_threads() -> Iterator[MakeThreads]:
+    made: list[Threads] = []
+
+    def make(feed: Feed, count: int = 3, queue_size: int = 5) -> Threads:
+        made.append(Threads(feed, count, queue_size))
+        return made[-1]
+
+    yield make
+    for threads in made:
+        threads.close()
 
 
-def after(feed: Feed, pass_: int, batch: int) -> Iterator[tuple[int, int]]:
-    yield from ((pass_, later) for later in range(batch + 1, feed.num_batches))
+def reading_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("shardfeed")]
 
 
-def check_batch(threads: Threads, feed: Feed, pass_: int, batch: int) -> None:
-    x, y = threads.take((pass_, batch), after(feed, pass_, batch))
-    expected_x, expected_y = feed.batch(pass_, batch)
-    assert np.array_equal(x, expected_x)
-    assert np.array_equal(y, expected_y)
-
-
-def test_batches_are_the_same_bits_as_inline(threads: Threads, feed: Feed) -> None:
+@pytest.mark.parametrize(("count", "queue_size"), [(1, 1), (2, 1), (3, 5), (2, 100)])
+@pytest.mark.parametrize("transform", [None, noisy])
+def test_batches_are_the_same_bits_as_inline(
+    make_threads: MakeThreads, manifest: Manifest, transform: Any, count: int, queue_size: int
+) -> None:
+    feed = feed_of(manifest, transform)
+    threads = make_threads(feed, count, queue_size)
     for pass_ in range(2):
-        for batch in range(feed.num_batches):
-            check_batch(threads, feed, pass_, batch)
+        check_pass(threads, feed, pass_)
+    assert threads.restarts == 0
 
 
-def test_batches_may_be_asked_for_in_any_order(threads: Threads, feed: Feed) -> None:
+def test_batches_may_be_asked_for_in_any_order(make_threads: MakeThreads, feed: Feed) -> None:
+    threads = make_threads(feed)
     for pass_, batch in [(0, 5), (3, 1), (0, 0), (0, 9), (7, 3), (7, 3)]:
         check_batch(threads, feed, pass_, batch)
 
 
-def test_an_error_arrives_with_its_own_type_at_the_batch_that_has_it(threads: Threads, feed: Feed, manifest: Manifest) -> None:
+def test_what_waits_ready_is_counted(make_threads: MakeThreads, feed: Feed) -> None:
+    threads = make_threads(feed, 2, 5)
+    assert threads.ready == 0
+    check_batch(threads, feed, 0, 0)
+    wait_until(lambda: threads.ready == 4)
+
+
+def test_an_error_arrives_with_its_own_type_at_the_batch_that_has_it(make_threads: MakeThreads, feed: Feed, manifest: Manifest) -> None:
+    threads = make_threads(feed)
     manifest.path_of(feed.ids(0, 3)[0]).unlink()
     for batch in range(3):
         check_batch(threads, feed, 0, batch)
     with pytest.raises(ShardError, match="no such file"):
-        threads.take((0, 3), after(feed, 0, 3))
+        take(threads, feed, 0, 3)
     check_batch(threads, feed, 0, 4)
 
 
-def test_closed_threads_are_gone_and_start_again(threads: Threads, feed: Feed) -> None:
+def test_an_error_of_a_transform_names_its_sample(make_threads: MakeThreads, manifest: Manifest) -> None:
+    feed = feed_of(manifest, At(9, "OwnError"), shuffle=False)
+    threads = make_threads(feed)
+    with pytest.raises(OwnError) as caught:
+        take(threads, feed, 0, 2)
+    assert "ID 's009'" in "".join(caught.value.__notes__)
+    check_batch(threads, feed, 0, 3)
+
+
+def test_several_may_ask_at_once(make_threads: MakeThreads, feed: Feed) -> None:
+    threads = make_threads(feed)
+    problems: list[BaseException] = []
+
+    def walk(pass_: int) -> None:
+        try:
+            check_pass(threads, feed, pass_)
+        except BaseException as error:  # noqa: BLE001  # shown in the test's own thread
+            problems.append(error)
+
+    walkers = [threading.Thread(target=walk, args=(pass_,)) for pass_ in range(4)]
+    for walker in walkers:
+        walker.start()
+    for walker in walkers:
+        walker.join()
+    assert problems == []
+
+
+@pytest.mark.parametrize("how", ["close", "garbage"])
+def test_nothing_is_left_at_the_end(feed: Feed, how: str) -> None:
+    threads = Threads(feed, 3, 5)
+    check_batch(threads, feed, 0, 0)
+    assert reading_threads()
+    if how == "close":
+        threads.close()
+        assert not reading_threads()
+    del threads
+    gc.collect()
+    wait_until(lambda: not reading_threads())
+
+
+def test_closed_threads_start_again(make_threads: MakeThreads, feed: Feed) -> None:
+    threads = make_threads(feed)
     check_batch(threads, feed, 0, 0)
     threads.close()
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("shardfeed")]
     check_batch(threads, feed, 0, 1)
 
 
-def test_a_fork_reads_by_itself(threads: Threads, feed: Feed) -> None:
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_fork_reads_by_itself(make_threads: MakeThreads, feed: Feed) -> None:
+    threads = make_threads(feed)
     check_batch(threads, feed, 0, 0)
     pid = os.fork()
     if pid == 0:
