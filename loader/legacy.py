@@ -1,0 +1,149 @@
+"""`ManifestSequence` for legacy Keras, `tf_keras`: the only file of the project that imports it. It does not import Keras 3."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any, ClassVar, Self
+
+import tf_keras
+
+from loader.batches import ManifestBatches
+from loader.epochs import EpochCounter
+from loader.options import WorkerOptions
+from loader.passes import PassCounter
+
+
+class ManifestSequence(ManifestBatches, tf_keras.utils.Sequence):  # type: ignore[misc]  # Keras ships no types
+    """Batches of a manifest's samples, for `fit`, `evaluate` and `predict` of legacy Keras (`TF_USE_LEGACY_KERAS=1`).
+
+    ```python
+    train = ManifestSequence.from_ids(partition["train"], labels, dim=(32, 32, 3), batch_size=64, n_classes=8, shuffle=True)
+    model.fit(train, use_multiprocessing=True, workers=10, max_queue_size=10)
+    ```
+
+    Each epoch is the next pass, and its batches come in the order that the seed and the pass fix, whatever `fit` is told
+    about shuffling and workers. With `steps_per_epoch` an epoch goes on where the one before it ended; for more steps than
+    a pass has, pass `repeat=True` to the sequence and more than one worker to `fit`.
+
+    What `fit`, `evaluate` and `predict` are told about workers says how many of the feed's own there are, one for each
+    processor at most, unless the sequence was told itself; Keras' own pool, which would fork the process, is not started.
+
+    The arguments are those of `ManifestBatches`.
+    """
+
+    is_shell: ClassVar[bool] = True
+    _passes: EpochCounter
+
+    def __len__(self) -> int:
+        """Return the number of batches in a pass."""
+        enqueuer = _asking_enqueuer(self)
+        if enqueuer is not None:
+            self._serve_enqueuer(enqueuer)
+        return super().__len__()
+
+    def on_epoch_end(self) -> None:
+        """Note that an epoch ended: the next batch belongs to the next pass. Keras calls it, or whoever walks by hand."""
+        caller = _caller_of(self, "on_epoch_end")
+        if caller is not None and isinstance(caller.f_locals.get("self"), tf_keras.utils.OrderedEnqueuer):
+            return  # it says so when its last batch was taken, too early or too late; `fit` says it again
+        self._ledger.pause()
+        ended = None if caller is None or not _is_keras(caller) else _ended_epoch(caller)
+        if ended is None:
+            self._passes.end()
+        else:
+            self._passes.finish(ended[0], goes_on=ended[1])
+
+    def _pass_counter(self) -> PassCounter:
+        return EpochCounter(self._feed.num_batches, repeat=self._repeat)
+
+    def _serve_enqueuer(self, enqueuer: Any) -> None:
+        """Give one of Keras' enqueuers, before it starts its workers, somebody in their place."""
+        pool = _InPlaceOfPool(self, enqueuer)
+        enqueuer.executor_fn = lambda _: pool
+        given = WorkerOptions()
+        mine = self._worker_options
+        if (mine.workers, mine.use_multiprocessing, mine.max_queue_size) == (
+            given.workers,
+            given.use_multiprocessing,
+            given.max_queue_size,
+        ):
+            self._employ(
+                WorkerOptions(
+                    workers=min(enqueuer.workers, _processors()),
+                    use_multiprocessing=enqueuer.use_multiprocessing,
+                    max_queue_size=max(1, enqueuer.queue.maxsize),
+                    timeout=mine.timeout,
+                )
+            )
+
+
+class _InPlaceOfPool:
+    """What an enqueuer takes for a pool of workers: batches are made when, and where, they are taken out of its queue.
+
+    So they come in one order, whatever index is asked for, and who works ahead is the feed's own affair.
+    """
+
+    def __init__(self, sequence: ManifestSequence, enqueuer: Any) -> None:
+        self._enqueuer = enqueuer
+        self._left = None if sequence.repeats else len(sequence)
+        self._batches = iter(sequence)
+
+    def apply_async(self, *_: Any) -> Self:
+        """Return what is asked for the batch when its turn comes."""
+        return self
+
+    def get(self) -> Any:
+        """Return the next batch."""
+        batch = next(self._batches)
+        if self._left is not None:
+            self._left -= 1
+            if not self._left:
+                # Or else the enqueuer begins the next pass at once, of which TensorFlow's buffer takes batches that nobody uses.
+                self._enqueuer.stop_signal.set()
+        return batch
+
+    def close(self) -> None:
+        """Do nothing: the enqueuer closes a pool after each pass, and a walk may go on."""
+
+
+def _asking_enqueuer(sequence: ManifestSequence) -> Any | None:
+    """Return the enqueuer that asks for a sequence's length, which it does before it starts its workers; None if somebody else asks."""
+    caller = _caller_of(sequence, "__len__")
+    enqueuer = None if caller is None or not _is_keras(caller) else caller.f_locals.get("self")
+    return enqueuer if isinstance(enqueuer, tf_keras.utils.OrderedEnqueuer) else None
+
+
+def _ended_epoch(frame: FrameType) -> tuple[int, bool] | None:
+    """Return how many steps the epoch had that just ended, and whether the same `fit` goes on with another; None if nothing tells."""
+    for caller in _callers(frame):
+        if caller.f_code.co_name == "enumerate_epochs":
+            loop, epoch = caller.f_locals["self"], caller.f_locals["epoch"]
+            return int(loop.inferred_steps), epoch + 1 < loop._epochs  # noqa: SLF001  # nothing else tells it
+    return None
+
+
+def _caller_of(sequence: ManifestSequence, method: str) -> FrameType | None:
+    """Return the frame that called a sequence's method, be it through a subclass's own."""
+    frame = sys._getframe(1) if hasattr(sys, "_getframe") else None  # noqa: SLF001  # documented, if underlined
+    for caller in () if frame is None else _callers(frame):
+        if caller.f_code.co_name != method or caller.f_locals.get("self") is not sequence:
+            return caller
+    return None
+
+
+def _callers(frame: FrameType) -> Iterator[FrameType]:
+    caller = frame.f_back
+    while caller is not None:
+        yield caller
+        caller = caller.f_back
+
+
+def _is_keras(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0] == "tf_keras"
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
