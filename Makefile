@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # TensorFlow's own notes on the processor are no news here.
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test check unit bench docs format clean
+.PHONY: demo test check unit test-backends bench docs format clean
 
 demo: $(VENV)/.installed-demo ## digits as PNG files -> shards -> model.fit
 	$(BIN)/python examples/digits.py --folder build/demo
@@ -24,6 +24,9 @@ check: $(VENV)/.installed-test ## format, lint, types, import arrows, spelling, 
 unit: $(VENV)/.installed-test ## the tests, with branch coverage
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered
 	$(BIN)/coverage report --include='manifests/*' --fail-under=95
+
+test-backends: $(VENV)/.installed-test $(VENV)/.installed-torch ## what is trained on TensorFlow, JAX and torch; installs torch, which is large
+	$(BIN)/python -m pytest tests/integration/test_backends.py
 
 bench: $(VENV)/.installed-bench ## ratios of speed, printed as a table
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-enable --benchmark-disable-gc -p no:randomly -s -q

@@ -144,3 +144,18 @@ def test_the_tutorials_dictionaries_feed_a_model(here: Path, page: str, model: C
 def test_the_generator_on_the_left_is_python() -> None:
     left = next(block for block in blocks("README.md", "python") if "class DataGenerator" in block)
     compile(left, "README.md", "exec")
+
+
+@pytest.mark.slow
+def test_the_python_of_the_guide_to_feeding_runs(photos: Path, model: Callable[..., Any]) -> None:
+    run(["build-shards", "photos", "data", "--size", "32x32", "--split", "train=0.8,val=0.2"])
+    names: dict[str, Any] = {"model": model((32, 32, 3), 2)}
+    code = blocks("docs/guides/feeding.md", "python")
+    assert len(code) == 5
+    try:
+        for block in code:
+            exec(block, names)  # noqa: S102  # the guide's own code
+        assert names["stats"].batches >= 1
+    finally:
+        names["train"].close()
+        names["val"].close()
