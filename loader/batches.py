@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal, Self, Unpack
 import numpy as np
 import numpy.typing as npt
 
+from loader.companion import Companion
 from loader.errors import BatchIndexError, OptionError
 from loader.feed import Batch, Feed
 from loader.identity import Identity, identity_of
@@ -26,9 +27,12 @@ from loader.stats import Ledger, Stats
 from loader.tfdata import dataset_of
 from loader.threads import Threads
 from loader.transforms import Transform, Transforms
-from loader.walker import asking_generator
+from loader.walker import asking_generator, is_keras
 from loader.workers import Workers
 from manifests.manifest import Manifest
+
+Readers = Workers | Threads | Companion
+"""Who makes batches ahead."""
 
 
 class ManifestBatches:
@@ -66,7 +70,7 @@ class ManifestBatches:
         on_error: OnError = "raise",
         keep_cached: bool = True,
         workers: int = 1,
-        use_multiprocessing: bool = False,
+        use_multiprocessing: bool | None = None,
         max_queue_size: int = 10,
         timeout: float = 120.0,
     ) -> None:
@@ -106,10 +110,13 @@ class ManifestBatches:
                 `skipped`.
             keep_cached: False tells the system that what was read need not be kept in memory; for data far larger than
                 it, read once a pass, beside other programs that need the memory more.
-            workers: processes or threads that work ahead. 0, and 1 without `use_multiprocessing`, work in the thread that
-                asks for the batch. The batches are the same, whatever the number.
-            use_multiprocessing: processes instead of threads. They are fresh interpreters, start with the first epoch, stay
-                over epochs, serve all sequences of the process, and need no `if __name__ == "__main__"` in its script.
+            workers: processes or threads that work ahead. With 0 batches are made in the thread that asks for them. The batches
+                are the same, whatever the number.
+            use_multiprocessing: True for processes: fresh interpreters that start with the first epoch, stay over epochs, serve
+                all sequences of the process, and need no `if __name__ == "__main__"` in its script. False for threads, of
+                which one is the one that asks. None, the default, is False; but while `fit`, `evaluate` or `predict` walks
+                through a sequence with `workers=1` and without transforms, one process helps as soon as reading has
+                taken as long as its start takes.
             max_queue_size: batches that may be under way or wait ready.
             timeout: seconds after which a worker process that gives no answer is replaced.
 
@@ -225,8 +232,10 @@ class ManifestBatches:
                 the sample's ID and, from a worker, the traceback there as notes.
             WorkerError: worker processes died or hung twice at this batch, or cannot be started.
         """
-        pass_, batch, goes_on = self._passes.serve(self._from_start(index), asking_generator(self, index))
-        return self._delivered(pass_, batch, self._readers if goes_on else None, walks=goes_on)
+        walker = asking_generator(self, index)
+        pass_, batch, goes_on = self._passes.serve(self._from_start(index), walker)
+        helps = goes_on and (not isinstance(self._readers, Companion) or is_keras(walker))
+        return self._delivered(pass_, batch, self._readers if helps else None, walks=goes_on)
 
     def __iter__(self) -> Iterator[Batch]:
         """Walk through the next pass, or through all that follow if `repeat` is set."""
@@ -429,7 +438,7 @@ class ManifestBatches:
             if is_free:
                 self._is_read_ahead.release()
 
-    def _delivered(self, pass_: int, batch: int, readers: Workers | Threads | None, *, walks: bool) -> Batch:
+    def _delivered(self, pass_: int, batch: int, readers: Readers | None, *, walks: bool) -> Batch:
         """Return a batch, and write down what it took.
 
         Args:
@@ -484,10 +493,13 @@ class ManifestBatches:
         return index % len(self)
 
 
-def _readers(feed: Feed, options: WorkerOptions) -> Workers | Threads | None:
+def _readers(feed: Feed, options: WorkerOptions) -> Readers | None:
     """Return who reads ahead; None if nobody does."""
     if options.use_multiprocessing and options.workers > 0:
         return Workers(feed, options.workers, options.max_queue_size, options.timeout)
     if options.workers > 1:
         return Threads(feed, options.workers, options.max_queue_size)
+    # What a transform does beside returning a batch, such as counting, would be done elsewhere from one batch to the next.
+    if options.use_multiprocessing is None and options.workers == 1 and feed.transforms == Transforms():
+        return Companion(feed, options.max_queue_size, options.timeout)
     return None

@@ -86,13 +86,13 @@ class WorkerOptions:
 
     Attributes:
         workers: processes or threads that work ahead; 0 of them, or 1 thread, work in the caller's own thread.
-        use_multiprocessing: processes instead of threads.
+        use_multiprocessing: processes instead of threads; None for threads, or one process once it is worth its start.
         max_queue_size: batches that may wait ready.
         timeout: seconds that a worker process may take for one batch.
     """
 
     workers: int = 1
-    use_multiprocessing: bool = False
+    use_multiprocessing: bool | None = None
     max_queue_size: int = 10
     timeout: float = 120.0
 
@@ -104,7 +104,8 @@ class WorkerOptions:
         """
         check_integer("workers", self.workers, minimum=0)
         check_integer("max_queue_size", self.max_queue_size, minimum=1)
-        check_flag("use_multiprocessing", self.use_multiprocessing)
+        if self.use_multiprocessing is not None:
+            check_flag("use_multiprocessing", self.use_multiprocessing)
         if not 0 < check_number("timeout", self.timeout) < math.inf:
             raise OptionError(f"timeout must be a positive number of seconds, got {self.timeout!r}")
 
@@ -129,7 +130,7 @@ class SequenceOptions(TypedDict, total=False):
     on_error: OnError
     keep_cached: bool
     workers: int
-    use_multiprocessing: bool
+    use_multiprocessing: bool | None
     max_queue_size: int
     timeout: float
 

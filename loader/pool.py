@@ -150,6 +150,25 @@ class Pool:
         member.attempts.pop(key, None)
         return outcome if isinstance(outcome, BaseException) else self._hand_over(member, outcome)
 
+    def is_ready(self, member: Member) -> bool:
+        """Return whether a process can be given work at once; some are started if there are none, and not waited for.
+
+        Raises:
+            WorkerError: none can be started.
+            TransformError: a transform cannot be sent to them.
+        """
+        if os.getpid() != self._owner:
+            return False
+        try:
+            with self._lock, self._amid():
+                if not any(process.ready for process in self._processes):
+                    self._join(member)
+                    self._start(member.count)
+                    self._collect(member, most=0.0)
+                return any(process.ready for process in self._processes)
+        finally:
+            self._see_to_gone()
+
     def part(self, member: Member) -> None:
         """Let a feed take part no longer; without any, the processes end. The next `take` starts anew."""
         if os.getpid() != self._owner:
@@ -302,15 +321,15 @@ class Pool:
             self._slots += 1
             return self._slots - 1
 
-    def _collect(self, member: Member) -> None:
-        """Wait until a worker says something, dies, or has taken too long."""
+    def _collect(self, member: Member, most: float = _LOOK_SECONDS) -> None:
+        """Wait until a worker says something, dies, or has taken too long; for so many seconds at most."""
         poll = select.poll()
         by_descriptor = {process.replies.fileno(): process for process in self._processes}
         for descriptor in by_descriptor:
             poll.register(descriptor, select.POLLIN)
         now = time.monotonic()
         patience = min((self._deadline(process) for process in self._processes if process.queue), default=now) - now
-        events = poll.poll(min(max(0.0, patience), _LOOK_SECONDS) * 1000)
+        events = poll.poll(min(max(0.0, patience), most) * 1000)
         for descriptor, _ in events:
             process = by_descriptor[descriptor]
             data = os.read(descriptor, _READ_BYTES)

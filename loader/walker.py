@@ -41,6 +41,11 @@ def asking_generator(sequence: object, index: int | None = None) -> FrameType | 
     return None
 
 
+def is_keras(walker: FrameType | None) -> bool:
+    """Return whether it is Keras that walks, and not a loop of the user's own."""
+    return walker is not None and _package(walker) in _KERAS
+
+
 def telling_adapter(sequence: object) -> tuple[object | None, bool]:
     """Return who tells a sequence of an epoch's begin or end.
 

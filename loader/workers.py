@@ -30,6 +30,15 @@ class Workers:
         """Return a batch, and have others made ahead (see `loader.pool.Pool.take`)."""
         return self._pool.take(self._member, key, ahead)
 
+    def are_ready(self) -> bool:
+        """Return whether a process can be given work at once; one is started if there is none, and not waited for.
+
+        Raises:
+            WorkerError: none can be started.
+            TransformError: a transform cannot be sent to it.
+        """
+        return self._pool.is_ready(self._member)
+
     def close(self) -> None:
         """Use the processes no longer, which ends them if nobody else does; the next `take` starts new ones."""
         self._pool.part(self._member)

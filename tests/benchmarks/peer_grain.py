@@ -8,7 +8,11 @@ from itertools import count
 from typing import Any
 
 import grain
+from absl import flags
 from pipelines import Begin, Files, Open, counted, ended_processes
+
+if not flags.FLAGS.is_parsed():  # Grain asks them when it starts processes, and only programs of absl parse them
+    flags.FLAGS.mark_as_parsed()
 
 # Threads that read, and what they may have read ahead; the last are Grain's own defaults.
 THREADS = ((0, 0), (1, 10), (2, 10), (16, 500))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from loader.companion import Companion
 from loader.feed import Feed, Key
 from loader.index import index_of_manifest
 from loader.options import FeedOptions
@@ -37,7 +38,7 @@ def after(feed: Feed, pass_: int, batch: int) -> Iterator[Key]:
     yield from ((pass_ + 1, later) for later in range(feed.num_batches))
 
 
-def take(workers: Workers | Threads, feed: Feed, pass_: int, batch: int) -> Any:
+def take(workers: Workers | Threads | Companion, feed: Feed, pass_: int, batch: int) -> Any:
     return workers.take((pass_, batch), after(feed, pass_, batch)).batch
 
 
@@ -48,12 +49,12 @@ def check_same(tree: Any, expected: Any) -> None:
         assert array.tobytes() == other.tobytes()
 
 
-def check_batch(workers: Workers | Threads, feed: Feed, pass_: int, batch: int) -> None:
+def check_batch(workers: Workers | Threads | Companion, feed: Feed, pass_: int, batch: int) -> None:
     """A batch has the bits that the feed itself gives it."""
     check_same(take(workers, feed, pass_, batch), feed.batch(pass_, batch).batch)
 
 
-def check_pass(workers: Workers | Threads, feed: Feed, pass_: int) -> None:
+def check_pass(workers: Workers | Threads | Companion, feed: Feed, pass_: int) -> None:
     for batch in range(feed.num_batches):
         check_batch(workers, feed, pass_, batch)
 

@@ -49,7 +49,7 @@ BAD = [
     (WorkerOptions, "workers", -1, "workers must be an integer from 0, got -1"),
     (WorkerOptions, "workers", "4", "workers must be an integer from 0, got '4'"),
     (WorkerOptions, "max_queue_size", 0, "max_queue_size must be a positive integer, got 0"),
-    (WorkerOptions, "use_multiprocessing", None, "use_multiprocessing must be True or False, got None"),
+    (WorkerOptions, "use_multiprocessing", 1, "use_multiprocessing must be True or False, got 1"),
 ]
 
 
