@@ -8,7 +8,15 @@ from manifests.lazy import lazy_names
 
 if TYPE_CHECKING:
     from manifests.checking import Finding
-    from manifests.errors import ArrayFileError, InvalidManifestError, ManifestError, NoManifestError, Problem, UnknownNameError
+    from manifests.errors import (
+        ArrayFileError,
+        InvalidManifestError,
+        ManifestError,
+        NoManifestError,
+        Problem,
+        UnfinishedCommitError,
+        UnknownNameError,
+    )
     from manifests.manifest import Manifest
     from manifests.metadata import ArraySpec, LabelSpec, Metadata
     from manifests.store import load_manifest, write_manifest
@@ -25,6 +33,7 @@ __all__ = [
     "Metadata",
     "NoManifestError",
     "Problem",
+    "UnfinishedCommitError",
     "UnknownNameError",
     "load_manifest",
     "verify",
@@ -44,6 +53,7 @@ __getattr__ = lazy_names(
         "Metadata": "metadata",
         "NoManifestError": "errors",
         "Problem": "errors",
+        "UnfinishedCommitError": "errors",
         "UnknownNameError": "errors",
         "load_manifest": "store",
         "verify": "verification",

@@ -19,7 +19,7 @@ class Finding:
     """One way in which the disk is not what the manifest says.
 
     Attributes:
-        kind: `missing`, `damaged`, `shape`, `dtype`, `sha256`, `outside`, `duplicate`, `extra` or `linked`.
+        kind: `missing`, `damaged`, `shape`, `dtype`, `sha256`, `outside`, `duplicate`, `extra`, `statistics` or `linked`.
         path: of the file, relative to the manifest.
         id: of the sample; None for a file that belongs to none.
         message: what was expected and what was found.

@@ -4,6 +4,7 @@ ManifestError
 ├── InvalidManifestError   a manifest or dataset.json with problems, all of them listed
 ├── NoManifestError        no manifest where one was expected
 ├── UnknownNameError       an ID, split or column that the manifest does not have
+├── UnfinishedCommitError  a dataset that was left amid a changeover and cannot be brought to its end from here
 └── ArrayFileError         a .npy file that is missing, damaged, unsafe or of another shape or dtype
 """
 
@@ -73,6 +74,10 @@ class UnknownNameError(ManifestError, KeyError):
     """An ID, split or column that the manifest does not have."""
 
     __str__ = Exception.__str__  # KeyError would show the message's repr
+
+
+class UnfinishedCommitError(ManifestError):
+    """A dataset that a killed process left amid its changeover, and that cannot be brought to the end of it from here."""
 
 
 class ArrayFileError(ManifestError):

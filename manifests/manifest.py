@@ -19,6 +19,7 @@ from manifests.metadata import ArraySpec, Metadata, common_array
 from manifests.names import SHARD_FOLDER, resolve_inside
 from manifests.npyfile import AnyArray, read_array, read_row
 from manifests.schema import format_shape, parse_shape
+from manifests.statistics import Normalization, mismatch, normalization_of, refusal
 from manifests.table import Files, Table, table_of_frame
 
 Mask = Sequence[bool] | np.ndarray[Any, np.dtype[np.bool_]] | pd.Series
@@ -114,6 +115,31 @@ class Manifest:
         return {name: self._rows_by_split[name] for name in self.splits}
 
     @property
+    def folds(self) -> tuple[str, ...]:
+        """The folds that have rows, in their order; empty if there are none."""
+        counts = value_counts(self.table.column("fold")) if "fold" in self.table else {}
+        return tuple(sorted((name for name in counts if name), key=lambda name: (not name.isdecimal(), len(name), name)))
+
+    def fold(self, number: int) -> tuple[Manifest, Manifest]:
+        """Return what to train on and what to validate on in one round of cross-validation.
+
+        The rows of this fold validate and those of all other folds train; rows without a fold, which are held out, are in
+        neither. Both keep the class order of the whole.
+
+        Raises:
+            UnknownNameError: there is no such fold, or no fold at all.
+            TypeError: the number is no integer.
+        """
+        if isinstance(number, bool) or not isinstance(number, int | np.integer):
+            raise TypeError(f"a fold is given by its number, got {number!r}")
+        folds = self.folds
+        if not folds:
+            raise UnknownNameError(f"no fold {number}: the manifest has no column 'fold' or it is empty; draw folds with --folds")
+        if str(number) not in folds:
+            raise UnknownNameError(f"no fold {number}; the folds are {', '.join(folds)}")
+        return self.where(fold=[name for name in folds if name != str(number)]), self.where(fold=str(number))
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """Classes of the `label` column in index order (see `classes_of_column`); empty if there are no labels."""
         return self.classes_of_column("label") if "label" in self.table else ()
@@ -145,6 +171,30 @@ class Manifest:
         """Cross classes (rows) with splits (columns)."""
         classes = self.classes_of_column(column) if column in self.table else ()
         return class_split_table(self.table, column, classes, self.splits)
+
+    def normalization(self) -> Normalization:
+        """Return the arguments of a layer that brings the training data to mean 0 and variance 1.
+
+        `keras.layers.Normalization(**manifest.normalization())`. They are those of the dataset's training rows (of all rows
+        where it has no splits), whichever rows were picked here, so that validation data are normalised alike: float32 of
+        shape (channels,), or scalars where the arrays have no common channels. Keras divides by 1e-7 at least, so a
+        channel that is constant in the training data becomes 0 there, and very large where it differs elsewhere.
+
+        Raises:
+            ManifestError: `dataset.json` has no statistics, or they are of other rows or other content than the training
+                rows now have.
+        """
+        wrong = self.statistics_mismatch()
+        if wrong is not None:
+            raise refusal(str(self.root), wrong)
+        return normalization_of(self.metadata.statistics, str(self.root))
+
+    def statistics_mismatch(self) -> str | None:
+        """Say in what the statistics of `dataset.json` are not those of the dataset's rows; None if they are, or if there are none."""
+        table = (self if self._whole is None else self._whole).table
+        absent = [""] * len(table)
+        ids, splits, sha256s = (values_of(table.column(name)) if name in table else absent for name in ("id", "split", "sha256"))
+        return mismatch(self.metadata.statistics, ids, splits, sha256s)
 
     def where(
         self,

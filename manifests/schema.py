@@ -39,6 +39,7 @@ COLUMNS = (
     Column("label", "primary label as the user wrote it; `;` between several classes; empty if there is none", "cat"),
     Column("split", "`train`, `val`, `test` or names of your own", "train"),
     Column("group", "IDs of one group must share a split (a patient, a speaker)", "patient-12"),
+    Column("fold", "number of the fold, from `0`, that validates the row in cross-validation; empty if none does", "0"),
     Column("path", "shard file, relative to the manifest, with `/`; default `shards/<id>.npy`", "shards/cats/001.npy"),
     Column("row", "row within a pack; empty for a shard that holds one ID", ""),
     Column("shape", "shape of the sample's array, axes joined by `x`; `scalar` if it has none", "32x32x3"),

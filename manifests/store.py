@@ -10,6 +10,7 @@ import pandas as pd
 
 from manifests import cache
 from manifests.cache import StampedFile, cached_table, keep_table
+from manifests.commitlog import finish_if_begun
 from manifests.csvfile import csv_blocks, header_problems, write_csv
 from manifests.errors import InvalidManifestError, NoManifestError
 from manifests.manifest import Manifest
@@ -28,9 +29,11 @@ def load_manifest(path: str | Path) -> Manifest:
     Raises:
         NoManifestError: there is no such file or folder, or no manifest in it.
         InvalidManifestError: the manifest or dataset.json breaks the contract; every problem is listed.
+        UnfinishedCommitError: the dataset was left amid a changeover, and this process cannot finish it.
         OSError: a file cannot be read.
     """
     path = Path(path)
+    finish_if_begun(path if path.is_dir() else path.parent)
     file = path / MANIFEST_NAME if path.is_dir() else path
     if not file.is_file():
         raise NoManifestError(f"{file}: no manifest there; expected a dataset folder with {MANIFEST_NAME}, or a CSV file")

@@ -11,7 +11,7 @@ from pathlib import Path
 from manifests.checking import Alias, Checked, CheckTask, Finding, check_rows
 from manifests.manifest import Manifest
 from manifests.names import SHARD_FOLDER
-from manifests.schema import STATE_FOLDER
+from manifests.schema import METADATA_NAME, STATE_FOLDER
 
 Run = Callable[[Callable[[CheckTask], Checked], Sequence[CheckTask], Callable[[Checked], object]], None]
 """Runs a function on each task, anywhere and in any order, and hands each result on in this thread."""
@@ -39,8 +39,8 @@ def verify(
         advance: called with the number of rows done since the last call.
 
     Returns:
-        What was found, rows in their order first, then extra files by path. `Finding.is_problem` is false for what is
-        only good to know.
+        What was found: statistics of other rows, then rows in their order, then extra files by path. `Finding.is_problem` is
+        false for what is only good to know.
 
     Raises:
         OSError: a folder cannot be listed.
@@ -56,7 +56,13 @@ def verify(
     (run or _in_threads(threads))(check_rows, check_tasks(manifest, deep=deep), take)
     found += _shared_files(manifest, sorted(aliases, key=lambda alias: alias.position))
     found.sort(key=lambda pair: pair[0])  # stable: of one row, in the order in which they were looked for
-    return [finding for _, finding in found] + list(_extra_files(manifest.root, set(manifest.paths), {alias.real for alias in aliases}))
+    wrong = manifest.statistics_mismatch()
+    statistics = [] if wrong is None else [Finding(kind="statistics", path=METADATA_NAME, id=None, message=f"the statistics {wrong}")]
+    return (
+        statistics
+        + [finding for _, finding in found]
+        + list(_extra_files(manifest.root, set(manifest.paths), {alias.real for alias in aliases}))
+    )
 
 
 def file_sha256(path: Path) -> str:

@@ -14,18 +14,19 @@ from manifests.errors import (
     ManifestError,
     NoManifestError,
     Problem,
+    UnfinishedCommitError,
     UnknownNameError,
 )
 
 
 def test_every_error_derives_from_the_base() -> None:
     found = {item for item in vars(errors).values() if isinstance(item, type) and issubclass(item, Exception)}
-    assert found == {ManifestError, InvalidManifestError, NoManifestError, UnknownNameError, ArrayFileError}
+    assert found == {ManifestError, InvalidManifestError, NoManifestError, UnknownNameError, UnfinishedCommitError, ArrayFileError}
     assert all(issubclass(item, ManifestError) for item in found)
 
 
 def test_the_tree_at_the_top_of_the_file_names_every_error() -> None:
-    for name in ("InvalidManifestError", "NoManifestError", "UnknownNameError", "ArrayFileError"):
+    for name in ("InvalidManifestError", "NoManifestError", "UnknownNameError", "UnfinishedCommitError", "ArrayFileError"):
         assert f"── {name} " in (errors.__doc__ or "")
 
 

@@ -20,6 +20,7 @@ PUBLIC = [
     "Metadata",
     "NoManifestError",
     "Problem",
+    "UnfinishedCommitError",
     "UnknownNameError",
     "load_manifest",
     "verify",

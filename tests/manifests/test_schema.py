@@ -69,7 +69,7 @@ def test_the_classes_a_label_names(label: str, names: tuple[str, ...]) -> None:
 
 
 def test_the_columns_of_the_contract() -> None:
-    assert COLUMN_NAMES == ("id", "label", "split", "group", "path", "row", "shape", "dtype", "sha256", "source", "fingerprint")
+    assert COLUMN_NAMES == ("id", "label", "split", "group", "fold", "path", "row", "shape", "dtype", "sha256", "source", "fingerprint")
     assert [column.name for column in COLUMNS if column.required] == ["id"]
 
 

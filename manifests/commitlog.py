@@ -1,0 +1,255 @@
+"""How a dataset changes over from one state to the next, so that a crash at any instruction leaves one of the two.
+
+Everything new lies below `.prep/build` and is on the disk before the record of what is to be done is written, at once, by a
+rename. From then on the new state holds: whoever touches the dataset next does what the record says, as often as it takes, and
+then removes it. Before then the old state holds, and nothing of it was touched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import json
+import os
+import shutil
+import stat
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from manifests.atomic import replacing, sync_folder
+from manifests.durable import sync_below
+from manifests.errors import UnfinishedCommitError
+from manifests.lock import locked
+from manifests.names import SHARD_FOLDER, collisions, default_path, file_and_folder_clashes, name_problem, resolve_inside
+from manifests.schema import FAILURES_NAME, MANIFEST_NAME, METADATA_NAME, STATE_FOLDER
+
+STAGE_FOLDER = f"{STATE_FOLDER}/build"
+"""Where a new state is laid out, with the same names below it as below the dataset's folder."""
+
+RECORD = f"{STAGE_FOLDER}/commit.json"
+
+_VERSION = 1
+
+_PATIENCE_SECONDS = 60.0
+"""How long a reader waits for a build that is amid its changeover."""
+
+
+Failures = Literal["new", "none", "kept"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Changeover:
+    """What is to be done to a dataset's folder.
+
+    Attributes:
+        manifest: SHA-256 of the new manifest, in hex.
+        added: IDs whose shards come from the stage.
+        removed: IDs whose shards go.
+        failures: whether a new failures.csv comes, the old one goes, or it stays as it is.
+    """
+
+    manifest: str
+    added: Sequence[str]
+    removed: Sequence[str]
+    failures: Failures
+
+
+def begin_changeover(root: Path, *, added: Sequence[str], removed: Sequence[str], failures: Failures) -> None:
+    """Make the state that lies in the stage the one that holds; `finish_changeover` does the rest.
+
+    Args:
+        root: the dataset's folder, whose lock the caller holds.
+        added: IDs whose shards lie in the stage, beside the new manifest, dataset.json and perhaps failures.csv.
+        removed: IDs whose shards go.
+        failures: what becomes of failures.csv.
+
+    Raises:
+        OSError: the disk is full or fails, or the folder cannot be written; the old state holds.
+    """
+    stage = root / STAGE_FOLDER
+    names = [MANIFEST_NAME, METADATA_NAME, FAILURES_NAME]
+    for folder in sorted({os.path.dirname(default_path(id_)) for id_ in added}):
+        # One in whose place a shard lies that goes comes later.
+        with contextlib.suppress(FileExistsError, NotADirectoryError):
+            (root / folder).mkdir(parents=True, exist_ok=True)
+    sync_below(stage, [*(stage / name for name in names if (stage / name).exists()), *(stage / default_path(id_) for id_ in added)])
+    change = Changeover(
+        manifest=_digest(stage / MANIFEST_NAME),
+        added=added,
+        removed=removed,
+        failures=failures,
+    )
+    with replacing(root / RECORD) as file:
+        file.write(json.dumps({"version": _VERSION, **vars(change)}, ensure_ascii=True).encode())
+
+
+def finish_if_begun(root: Path) -> None:
+    """Finish what a process that was killed amid its changeover has begun; a dataset at rest costs one look.
+
+    Raises:
+        UnfinishedCommitError: it cannot be finished from here.
+    """
+    record = root / RECORD
+    if not os.path.lexists(record):
+        return
+    try:
+        with locked(root / STATE_FOLDER, patience=_PATIENCE_SECONDS):
+            finish_changeover(root)
+    except BlockingIOError as error:
+        raise UnfinishedCommitError(f"{root}: another prep command is putting its result in place; wait for it to end") from error
+    except OSError as error:
+        raise UnfinishedCommitError(
+            f"{root}: a prep command was ended while it put its result in place, and this process cannot finish it "
+            f"({error.filename or record}: {error.strerror or error}); run `prep verify` on it where it can be written"
+        ) from error
+
+
+def finish_changeover(root: Path) -> None:
+    """Do what the record says, if there is one, and remove it; to be called by who holds the lock.
+
+    Raises:
+        UnfinishedCommitError: the record or the stage is damaged.
+        OSError: the folder cannot be written.
+    """
+    record = root / RECORD
+    if not os.path.lexists(record):
+        return
+    change = _read(record)
+    _check_stage(root, change)
+    first, last = _order_of_removal(root, change)
+    _remove(root, first)
+    for id_ in change.added:
+        _take(root, default_path(id_))
+    if change.failures == "new":
+        _take(root, FAILURES_NAME)
+    elif change.failures == "none":
+        (root / FAILURES_NAME).unlink(missing_ok=True)
+    _take(root, METADATA_NAME)
+    _take(root, MANIFEST_NAME)
+    _remove(root, last)
+    names = [name for name in (MANIFEST_NAME, METADATA_NAME, FAILURES_NAME) if (root / name).exists()]
+    emptied = {(root / default_path(id_)).parent for id_ in change.removed}
+    sync_below(root, [root / name for name in [*names, *map(default_path, change.added)]], emptied)
+    record.unlink()
+    sync_folder(record.parent)
+    shutil.rmtree(root / STAGE_FOLDER, ignore_errors=True)
+
+
+def _take(root: Path, path: str) -> None:
+    """Let a file of the stage take its place; it may have done so before."""
+    source, target = root / STAGE_FOLDER / path, root / path
+    if not source.exists():
+        return
+    try:
+        os.replace(source, target)
+    except (FileNotFoundError, NotADirectoryError):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(source, target)
+
+
+def _remove(root: Path, ids: Iterable[str]) -> None:
+    """Delete shards and the folders that they leave empty."""
+    for id_ in ids:
+        path = root / default_path(id_)
+        if path.is_dir() and not path.is_symlink():  # the folder of new shards, which came when this was done the first time
+            continue
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            path.unlink()
+        for folder in path.parents:
+            if folder == root / SHARD_FOLDER or not _remove_if_empty(folder):
+                break
+
+
+def _remove_if_empty(folder: Path) -> bool:
+    try:
+        folder.rmdir()
+    except OSError:
+        return False
+    return True
+
+
+def _order_of_removal(root: Path, change: Changeover) -> tuple[list[str], list[str]]:
+    """Return what is removed before the new shards come, since it is in their way, and what is removed in the end.
+
+    Where `Cat` makes room for `cat`, a disk that takes both for one has the new shard under the old name once it has come: what was
+    in the way of a shard that has left the stage is gone already.
+    """
+    paths = [default_path(id_) for id_ in (*change.added, *change.removed)]
+    n = len(change.added)
+    pairs = itertools.chain(file_and_folder_clashes(paths), collisions(paths))
+    makes_room = [(max(pair) - n, min(pair)) for pair in pairs if min(pair) < n <= max(pair)]
+    in_the_way = {old for old, _ in makes_room}
+    still = {old for old, new in makes_room if (root / STAGE_FOLDER / paths[new]).exists()}
+    first = [id_ for position, id_ in enumerate(change.removed) if position in still]
+    return first, [id_ for position, id_ in enumerate(change.removed) if position not in in_the_way]
+
+
+def _read(record: Path) -> Changeover:
+    """Read a record; what it says comes from outside and is checked before anything is done.
+
+    Raises:
+        UnfinishedCommitError: it is damaged.
+    """
+    try:
+        return _parsed(_bytes(record))
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise UnfinishedCommitError(
+            f"{record}: cannot be understood ({error}); a prep command was ended while it put its result in place, and what it had "
+            "to do is lost; remove this file and build again"
+        ) from error
+
+
+def _bytes(record: Path) -> bytes:
+    if not stat.S_ISREG(os.lstat(record).st_mode):  # a pipe would wait for ever for somebody to write to it
+        raise ValueError("it is no regular file")
+    return record.read_bytes()
+
+
+def _parsed(content: bytes) -> Changeover:
+    raw = json.loads(content)
+    if not isinstance(raw, dict) or raw.pop("version", None) != _VERSION:
+        raise ValueError("it is of another release")
+    change = Changeover(**raw)
+    if type(change.added) is not list or type(change.removed) is not list:
+        raise TypeError("its IDs are no lists")
+    for id_ in (*change.added, *change.removed):
+        problem = name_problem(id_) if type(id_) is str else "is no text"
+        if problem:
+            raise ValueError(f"ID {id_!r} {problem}")
+    if type(change.manifest) is not str or change.failures not in get_args(Failures):
+        raise TypeError("it has values of other types")
+    return change
+
+
+def _check_stage(root: Path, change: Changeover) -> None:
+    """Refuse to begin with what does not lead to the new state.
+
+    Raises:
+        UnfinishedCommitError: the new manifest or a new shard is not there, or a link leads out of the folder.
+    """
+    stage = root / STAGE_FOLDER
+    manifest = stage / MANIFEST_NAME if (stage / MANIFEST_NAME).exists() else root / MANIFEST_NAME
+    problem = ""
+    if not manifest.exists() or _digest(manifest) != change.manifest:
+        problem = f"{manifest} is not the manifest that was to come"
+    folders = {os.path.dirname(default_path(id_)) for id_ in (*change.added, *change.removed)}
+    both = [STAGE_FOLDER, *sorted(folders), *(f"{STAGE_FOLDER}/{folder}" for folder in sorted(folders))]
+    led_out = next((folder for folder in both if resolve_inside(root, folder) is None), None)
+    if led_out is not None:
+        problem = problem or f"{root / led_out} leads out of the dataset through a link"
+    lost = next((p for p in map(default_path, change.added) if not (stage / p).exists() and not (root / p).exists()), None)
+    if lost is not None:
+        problem = problem or f"{stage / lost} is missing"
+    if problem:
+        raise UnfinishedCommitError(
+            f"{root}: a prep command was ended while it put its result in place, and it cannot be finished: {problem}; "
+            f"remove {root / STATE_FOLDER} and build again"
+        )
+
+
+def _digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

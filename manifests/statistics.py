@@ -1,0 +1,128 @@
+"""The statistics in `dataset.json`: over which rows they hold, and what Keras makes of them.
+
+They are those of the rows of the split `train`, or of all rows where the dataset has no splits, and name those rows by a
+digest. A dataset that has since been cut into other splits, or whose content is another, has another digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict, TypeGuard
+
+import numpy as np
+import numpy.typing as npt
+
+from manifests.errors import ManifestError
+from manifests.schema import METADATA_NAME
+
+STATISTICS_VERSION = 1
+"""Goes up when the same rows would get other numbers."""
+
+TRAIN_SPLIT = "train"
+ALL_ROWS = "all"
+
+_MEND = "build the dataset again, which works them out, or adapt() the layer to the training data"
+
+
+class Normalization(TypedDict):
+    """Arguments of `keras.layers.Normalization`.
+
+    Attributes:
+        axis: -1, or None where all values are one channel.
+        mean: float32, shape (channels,), or () where all values are one channel.
+        variance: likewise.
+    """
+
+    axis: int | None
+    mean: npt.NDArray[np.float32]
+    variance: npt.NDArray[np.float32]
+
+
+def rows_of_statistics(splits: Sequence[str]) -> tuple[str, npt.NDArray[np.bool_]] | None:
+    """Return over which rows a dataset's statistics are: their name and a mask; None if it is split, but not into `train`.
+
+    Args:
+        splits: of each row; empty strings where a row is in none.
+    """
+    names = set(splits)
+    if not names - {""}:
+        return ALL_ROWS, np.ones(len(splits), dtype=np.bool_)
+    if TRAIN_SPLIT not in names:
+        return None
+    return TRAIN_SPLIT, np.fromiter((name == TRAIN_SPLIT for name in splits), np.bool_, len(splits))
+
+
+def rows_digest(ids: Sequence[str], sha256s: Sequence[str]) -> str:
+    """Return a digest of rows by their IDs and their shards' content, in hex; their order does not matter.
+
+    SHA-256 of a line `<id>,<sha256>` for each row, in the order of the lines; an ID holds no line end.
+    """
+    lines = sorted(f"{id_},{sha256}\n" for id_, sha256 in zip(ids, sha256s, strict=True))
+    return hashlib.sha256("".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def mismatch(statistics: Mapping[str, Any], ids: Sequence[str], splits: Sequence[str], sha256s: Sequence[str]) -> str | None:
+    """Say in what a dataset's statistics are not those of its rows; None if they are, or if there are none.
+
+    Args:
+        statistics: of `dataset.json`.
+        ids: of all rows of the dataset.
+        splits: likewise; empty strings where there is none.
+        sha256s: likewise.
+    """
+    if "digest" not in statistics:
+        return None
+    rows = rows_of_statistics(splits)
+    if rows is None:
+        return f"are of {_named(statistics.get('over'))}, but no row is in the split {TRAIN_SPLIT!r}"
+    over, mask = rows
+    if statistics.get("over") != over:
+        return f"are of {_named(statistics.get('over'))}, but would be of {_named(over)}"
+    digest = rows_digest(*([value for value, keep in zip(values, mask, strict=True) if keep] for values in (ids, sha256s)))
+    if statistics["digest"] != digest:
+        found = statistics["digest"]
+        return f"are not those of {_named(over)}: expected the digest {digest[:16]}..., found {str(found)[:16]}... (other IDs or content)"
+    return None
+
+
+def normalization_of(statistics: Mapping[str, Any], where: str) -> Normalization:
+    """Return mean and variance as Keras takes them.
+
+    Args:
+        statistics: of `dataset.json`, of which the digest was compared.
+        where: the dataset, for error messages.
+
+    Raises:
+        ManifestError: there are none, or they are no numbers.
+    """
+    channels = statistics.get("channels")
+    if not isinstance(channels, dict):
+        raise ManifestError(f"{where}: {METADATA_NAME} has no statistics of the values; {_MEND}")
+    mean, variance = channels.get("mean"), channels.get("variance")
+    if not (_are_numbers(mean) and _are_numbers(variance) and len(mean) == len(variance) and min(variance) >= 0):
+        raise ManifestError(
+            f"{where}: statistics in {METADATA_NAME} give a channel no mean or variance: it has no finite value, or too great ones; "
+            "mend the data, or normalise without them"
+        )
+    shape: tuple[int, ...] = (len(mean),) if statistics.get("axis") == -1 else ()
+    means, variances = (np.array(values, dtype=np.float32).reshape(shape) for values in (mean, variance))
+    return Normalization(axis=-1 if shape else None, mean=means, variance=variances)
+
+
+def refusal(where: str, text: str) -> ManifestError:
+    """Return the error of statistics that are not those of the rows."""
+    return ManifestError(f"{where}: the statistics in {METADATA_NAME} {text}; {_MEND}")
+
+
+def _are_numbers(values: object) -> TypeGuard[list[float]]:
+    return (
+        isinstance(values, list)
+        and bool(values)
+        and all(isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) for value in values)
+    )
+
+
+def _named(over: object) -> str:
+    return "all rows" if over == ALL_ROWS else f"the rows of split {over!r}"

@@ -1,0 +1,115 @@
+"""Statistics belong to rows, and are refused for any others."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from manifests import ManifestError, verify
+from manifests.manifest import Manifest
+from manifests.metadata import Metadata
+from manifests.statistics import rows_digest, rows_of_statistics
+
+IDS, SHA256S = ["a", "b", "c"], ["1" * 64, "2" * 64, "3" * 64]
+CHANNELS = {"mean": [1.0, 2.0], "variance": [0.25, 0.0]}
+
+
+def manifest_of(statistics: dict[str, Any], splits: tuple[str, ...] | None = ("train", "val", "train"), **columns: list[str]) -> Manifest:
+    frame = pd.DataFrame({"id": IDS, "sha256": SHA256S} | ({} if splits is None else {"split": list(splits)}) | columns, dtype=str)
+    return Manifest(frame, Path("data"), Metadata(statistics=statistics))
+
+
+def train_statistics(**changes: Any) -> dict[str, Any]:
+    digest = rows_digest(["a", "c"], [SHA256S[0], SHA256S[2]])
+    return {"version": 1, "over": "train", "rows": 2, "digest": digest, "axis": -1, "channels": CHANNELS} | changes
+
+
+def test_the_digest_is_of_sorted_lines() -> None:
+    expected = hashlib.sha256(f"a,{'1' * 64}\nb,{'2' * 64}\n".encode()).hexdigest()
+    assert rows_digest(["b", "a"], ["2" * 64, "1" * 64]) == expected
+
+
+@pytest.mark.parametrize(
+    ("splits", "over", "mask"),
+    [
+        (["", ""], "all", [True, True]),
+        (["train", "val"], "train", [True, False]),
+        (["train", ""], "train", [True, False]),
+        ([], "all", []),
+    ],
+)
+def test_statistics_are_of_the_training_rows(splits: list[str], over: str, mask: list[bool]) -> None:
+    found = rows_of_statistics(splits)
+    assert found is not None
+    assert (found[0], found[1].tolist()) == (over, mask)
+
+
+def test_splits_without_train_have_none() -> None:
+    assert rows_of_statistics(["val", "test"]) is None
+
+
+def test_keras_gets_float32_of_the_channels() -> None:
+    normalization = manifest_of(train_statistics()).normalization()
+    assert normalization["axis"] == -1
+    for name, expected in CHANNELS.items():
+        value = dict(normalization)[name]
+        assert isinstance(value, np.ndarray)
+        assert (value.dtype, value.shape) == (np.float32, (2,))
+        np.testing.assert_array_equal(value, expected)
+
+
+def test_one_channel_of_all_values_is_a_scalar() -> None:
+    statistics = train_statistics(axis=None, channels={"mean": [1.5], "variance": [2.0]})
+    normalization = manifest_of(statistics).normalization()
+    assert (normalization["axis"], normalization["mean"].shape, float(normalization["variance"])) == (None, (), 2.0)
+
+
+def test_every_selection_has_those_of_the_training_rows() -> None:
+    manifest = manifest_of(train_statistics())
+    for part in (manifest.split("val"), manifest.split("train"), manifest.where(id="b"), manifest.split("train").where(id="a")):
+        np.testing.assert_array_equal(part.normalization()["mean"], [1, 2])
+
+
+@pytest.mark.parametrize(
+    ("statistics", "splits", "says"),
+    [
+        ({}, ("train", "val", "train"), "has no statistics of the values"),
+        (train_statistics(channels=None), ("train", "val", "train"), "has no statistics of the values"),
+        (train_statistics(), ("train", "train", "train"), "other IDs or content"),
+        (train_statistics(), ("train", "train", "val"), "other IDs or content"),
+        (train_statistics(), None, "but would be of all rows"),
+        (train_statistics(), ("val", "val", "test"), "no row is in the split 'train'"),
+        (train_statistics(over="all"), ("train", "val", "train"), "are of all rows, but would be of the rows of split 'train'"),
+        (train_statistics(digest=3), ("train", "val", "train"), "other IDs or content"),
+        (train_statistics(channels={"mean": [None], "variance": [None]}), ("train", "val", "train"), "no finite value"),
+        (train_statistics(channels={"mean": [1.0], "variance": [-1.0]}), ("train", "val", "train"), "no finite value"),
+        (train_statistics(channels={"mean": [1.0], "variance": [1.0, 2.0]}), ("train", "val", "train"), "no finite value"),
+    ],
+)
+def test_others_are_refused(statistics: dict[str, Any], splits: tuple[str, ...] | None, says: str) -> None:
+    with pytest.raises(ManifestError, match=says) as caught:
+        manifest_of(statistics, splits).normalization()
+    assert str(caught.value).startswith("data: ")
+    assert any(words in str(caught.value) for words in ("build the dataset again", "mend the data"))
+
+
+def test_changed_content_is_refused() -> None:
+    with pytest.raises(ManifestError, match="other IDs or content"):
+        manifest_of(train_statistics(), sha256=[SHA256S[0], SHA256S[1], "4" * 64]).normalization()
+    manifest_of(train_statistics(), sha256=[SHA256S[0], "4" * 64, SHA256S[2]]).normalization()  # not a training row
+
+
+def test_verify_tells_of_others(tmp_path: Path) -> None:
+    (tmp_path / "shards").mkdir()
+    manifest = manifest_of(train_statistics(), ("train", "train", "train"))
+    manifest.root = tmp_path
+    findings = [finding for finding in verify(manifest) if finding.kind == "statistics"]
+    assert [(finding.path, finding.id, finding.is_problem) for finding in findings] == [("dataset.json", None, True)]
+    manifest = manifest_of(train_statistics())
+    manifest.root = tmp_path
+    assert not [finding for finding in verify(manifest) if finding.kind == "statistics"]
