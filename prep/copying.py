@@ -71,7 +71,7 @@ def _copy(task: CopyTask, item: CopyItem) -> WrittenShard | str:
         return "lies outside the dataset once symbolic links are followed"
     target = task.target / default_path(item.id)
     try:
-        shard = _unpack(source, int(item.row), target) if item.row else _copy_file(source, target)
+        shard = _unpack(item, source, target) if item.row else _copy_file(item.id, source, target)
     except ArrayFileError as error:
         return str(error)
     except OSError as error:
@@ -85,14 +85,15 @@ def _copy(task: CopyTask, item: CopyItem) -> WrittenShard | str:
     return shard
 
 
-def _copy_file(source: Path, target: Path) -> WrittenShard:
+def _copy_file(id_: str, source: Path, target: Path) -> WrittenShard:
+    """Copy a shard; without its moments, as a union has no statistics."""
     with open_regular(source) as file:
         target.parent.mkdir(parents=True, exist_ok=True)
         with open(target, "x+b", buffering=0) as copy:
             _copy_bytes(file.fileno(), copy.fileno(), source)
             copy.seek(0)
             facts = read_shard(copy.fileno(), os.fstat(copy.fileno()).st_size, deep=True, name=str(source))
-    return WrittenShard(shape=format_shape(facts.header.shape), dtype=facts.dtype, sha256=facts.sha256)
+    return WrittenShard(id=id_, shape=format_shape(facts.header.shape), dtype=facts.dtype, sha256=facts.sha256, moments="")
 
 
 def _copy_bytes(source: int, target: int, name: Path) -> None:
@@ -116,6 +117,6 @@ def _read(source: int, name: Path) -> bytes:
         raise
 
 
-def _unpack(source: Path, row: int, target: Path) -> WrittenShard:
-    array = read_row(source, row)
-    return write_shard(array.astype(array.dtype.newbyteorder("<"), copy=False), target)
+def _unpack(item: CopyItem, source: Path, target: Path) -> WrittenShard:
+    array = read_row(source, int(item.row))
+    return write_shard(item.id, array.astype(array.dtype.newbyteorder("<"), copy=False), target)

@@ -1,12 +1,12 @@
-"""One writer at a time: a lock on the dataset folder that a dead process does not keep."""
+"""One writer at a time: a dataset's lock, in the words of a command that finds it taken."""
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from manifests.lock import locked as lock
 from prep.errors import OutputError
 
 
@@ -16,10 +16,11 @@ def locked(state_folder: Path) -> Iterator[None]:
 
     Raises:
         OutputError: another process holds it.
+        OSError: the folder cannot be written.
     """
-    with open(state_folder / "lock", "wb") as file:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            stack.enter_context(lock(state_folder))
         except BlockingIOError as error:
             raise OutputError(f"{state_folder.parent}: another prep command is writing this dataset; wait for it to end") from error
         yield

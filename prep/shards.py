@@ -14,6 +14,7 @@ from numpy.lib import format as npy_format
 
 from manifests.npyfile import AnyArray
 from manifests.schema import format_shape, parse_shape
+from prep.moments import moments_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,14 +22,18 @@ class WrittenShard:
     """What a manifest says of a shard, in its own notation.
 
     Attributes:
+        id: of the sample.
         shape: `32x32x3`.
         dtype: NumPy name.
         sha256: of the file's bytes, in hex.
+        moments: what the dataset's statistics are put together from, as text (see `prep.moments`).
     """
 
+    id: str
     shape: str
     dtype: str
     sha256: str
+    moments: str
 
 
 @lru_cache
@@ -41,10 +46,11 @@ def shard_bytes(shape: str, dtype: str) -> int:
     return len(header.getvalue()) + math.prod(axes) * np.dtype(dtype).itemsize
 
 
-def write_shard(array: AnyArray, path: Path) -> WrittenShard:
+def write_shard(id_: str, array: AnyArray, path: Path) -> WrittenShard:
     """Write an array as a new file; its folder is made.
 
     Args:
+        id_: of the sample.
         array: C-contiguous and little-endian; any shape.
         path: of the shard; nothing may read it before it is complete.
 
@@ -60,7 +66,9 @@ def write_shard(array: AnyArray, path: Path) -> WrittenShard:
     with open(path, "wb", buffering=0) as file:
         _write_all(file, header.getvalue())
         _write_all(file, payload)
-    return WrittenShard(shape=format_shape(array.shape), dtype=array.dtype.name, sha256=digest.hexdigest())
+    return WrittenShard(
+        id=id_, shape=format_shape(array.shape), dtype=array.dtype.name, sha256=digest.hexdigest(), moments=moments_of(array)
+    )
 
 
 def _write_all(file: io.FileIO, data: bytes | memoryview) -> None:

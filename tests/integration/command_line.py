@@ -84,9 +84,13 @@ def check_refused(outcome: Outcome, code: int, *says: str) -> None:
 
 
 def check_leaves_no_trace(out: Path) -> None:
-    """Hold a dataset's folder against a build that is over: no stage, no temporary file."""
-    left = [path for path in out.rglob("*") if path.name.startswith(("stage-", ".tmp-"))]
-    assert left == []
+    """Hold a dataset's folder against a build that is over: nothing laid out, nothing begun, no temporary file."""
+    assert not (out / STATE_FOLDER / "build").exists()
+    check_no_temporary_file(out)
+
+
+def check_no_temporary_file(out: Path) -> None:
+    assert [path for path in out.rglob("*") if path.name.startswith(".tmp-")] == []
 
 
 def random_pixels(seed: int, shape: tuple[int, ...], dtype: str = "uint8") -> npt.NDArray[Any]:

@@ -17,6 +17,7 @@ from command_line import (
     STATE_FOLDER,
     build,
     check_leaves_no_trace,
+    check_no_temporary_file,
     check_refused,
     ended,
     prep,
@@ -31,10 +32,14 @@ from command_line import (
 )
 
 from manifests import load_manifest
+from prep.interrupts import GOES_ON
 from prep.lock import locked
-from prep.output import Stage
+from prep.workarea import KEPT
 
 INTERRUPTED, TERMINATED = 130, 143
+
+ITEMS = 100
+"""Large enough to be killed in, small enough to be built to its end."""
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +54,7 @@ def endless(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def is_building(out: Path) -> bool:
     """Whether a build has written its first shard."""
-    return any((out / STATE_FOLDER).glob("stage-*/shards/x/*.npy"))
+    return any((out / STATE_FOLDER).glob("build/shards/x/*.npy"))
 
 
 def grow_into(existing: Path, endless: Path) -> tuple[str | Path, ...]:
@@ -79,7 +84,7 @@ def test_a_signal_ends_a_build_cleanly(
         outcome = ended(process)
         check_refused(outcome, code, f"error: {says}; what was there before is unchanged")
     assert snapshot(existing) == before
-    check_leaves_no_trace(existing)
+    check_no_temporary_file(existing)
     assert prep("verify", existing).code == 0
 
 
@@ -88,8 +93,13 @@ def test_ctrl_c_in_a_first_build_leaves_nothing(endless: Path, out: Path) -> Non
     with start_prep("build-shards", endless, out, "--workers", "2") as process:
         until(lambda: is_building(out) or process.poll() is not None, "the first shard")
         os.killpg(process.pid, signal.SIGINT)
-        check_refused(ended(process), INTERRUPTED, "interrupted")
-    assert not out.exists()
+        outcome = ended(process)
+    check_refused(outcome, INTERRUPTED, "interrupted")
+    # What was under way was finished and is kept, unless nothing was.
+    if GOES_ON in outcome.err:
+        assert [path.name for path in out.iterdir()] == [STATE_FOLDER]
+    else:
+        assert not out.exists()
 
 
 @pytest.mark.slow
@@ -133,14 +143,22 @@ def test_a_killed_build_keeps_no_lock_no_workers_and_its_stage_goes_with_the_nex
 
 
 @pytest.mark.slow
-def test_a_killed_worker_ends_the_build_with_a_word_on_what_to_do(endless: Path, existing: Path) -> None:
+def test_a_worker_killed_from_outside_costs_no_item(endless: Path, existing: Path, tmp_path: Path) -> None:
+    few = tmp_path / "few"
+    (few / "x").mkdir(parents=True)
+    for path in sorted(endless.rglob("*.png"))[:ITEMS]:
+        os.link(path, few / "x" / path.name)
     before = snapshot(existing)
-    with start_prep(*grow_into(existing, endless), "--workers", "2") as process:
+    with start_prep(*grow_into(existing, few), "--workers", "2") as process:
         until(lambda: is_building(existing) or process.poll() is not None, "the first shard")
         worker = next(pid for pid in session_members(process.pid) if b"popen_loky" in Path(f"/proc/{pid}/cmdline").read_bytes())
         os.kill(worker, signal.SIGKILL)
-        check_refused(ended(process), 1, "a worker process died", "--workers")
-    assert snapshot(existing) == before
+        outcome = ended(process)
+    assert outcome.code == 0, outcome.err
+    assert "a worker process died (SIGKILL(-9)); what it had is done again" in outcome.err
+    assert set(before) & {f"shards/x/{number:04d}.npy" for number in range(ITEMS)} == set()
+    assert len(load_manifest(existing)) == ITEMS
+    assert prep("verify", existing).code == 0
     check_leaves_no_trace(existing)
 
 
@@ -151,8 +169,7 @@ def test_a_lock_of_a_process_that_lives_is_respected_and_one_of_a_dead_process_i
 
 
 def test_a_stage_that_a_killed_build_left_goes_with_the_next(existing: Path, tmp_path: Path) -> None:
-    leftover = existing / STATE_FOLDER / "stage-0123"
-    write_array(leftover / "shards" / "x.npy", [1.0])
+    write_array(existing / STATE_FOLDER / "build" / "shards" / "x.npy", [1.0])
     build(tmp_path / "good", existing)
     check_leaves_no_trace(existing)
 
@@ -191,12 +208,15 @@ def no_rename(source: str | Path, target: str | Path) -> NoReturn:
 
 STEPS: dict[str, Callable[..., NoReturn]] = {
     "prep.chunk.write_shard": no_space,
-    "prep.output.write_manifest": no_space,
-    "prep.output.write_metadata": no_space,
-    "prep.output.write_failures": no_space,
-    "prep.output.os.replace": no_rename,
-    "prep.output.locked": no_space,
+    "prep.workarea.write_manifest": no_space,
+    "prep.workarea.write_metadata": no_space,
+    "prep.workarea.write_failures": no_space,
+    "os.replace": no_rename,
+    "prep.workarea.locked": no_space,
 }
+
+
+AFTER_PARTS = {"prep.workarea.write_manifest", "prep.workarea.write_metadata", "prep.workarea.write_failures"}
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -214,11 +234,17 @@ def test_a_disk_that_is_full_at_any_step_leaves_all_as_it_was(
     before = snapshot(existing)
     with monkeypatch.context() as patch:
         patch.setattr(step, STEPS[step])
-        check_refused(prep("build-shards", source, out, "--prune", "--workers", "1"), 1, "cannot be written")
+        outcome = prep("build-shards", source, out, "--prune", "--workers", "1")
+    check_refused(outcome, 1, "cannot be written")
     assert snapshot(existing) == before
-    check_leaves_no_trace(existing)
-    assert not (tmp_path / "deep").exists()
-    assert prep("build-shards", source, out, "--prune", "--max-failures", "1").code == 0
+    check_no_temporary_file(existing)
+    assert (
+        [path.name for path in out.iterdir()] == [STATE_FOLDER] if fresh and KEPT in outcome.err else not fresh or not out.parent.exists()
+    )
+    again = prep("build-shards", source, out, "--prune", "--max-failures", "1")
+    assert again.code == 0
+    assert ("going on: " in again.err) == (KEPT in outcome.err) == (step in AFTER_PARTS)
+    check_leaves_no_trace(out)
     assert prep("verify", out).code == 0
 
 
@@ -236,8 +262,12 @@ def replace(*paths):
     os.replace = rename
     os.kill(os.getpid(), {int(number)})
     rename(*paths)
-import prep.output
-prep.output.write_failures = lambda *_: setattr(os, "replace", replace)
+import prep.workarea
+begin = prep.workarea.begin_changeover
+def begin_changeover(*arguments, **options):
+    begin(*arguments, **options)
+    os.replace = replace
+prep.workarea.begin_changeover = begin_changeover
 main()
 """
     with started([sys.executable, "-c", script, "build-shards", source, existing]) as process:
@@ -277,11 +307,6 @@ def test_the_commands_exit_codes_and_streams_are_those_of_a_process(pets: Path, 
         if code:
             check_refused(outcome, code)
             assert outcome.out == ""
-
-
-def test_a_stage_is_below_the_dataset_so_that_renames_stay_on_one_disk(out: Path) -> None:
-    stage = Stage(out, out / STATE_FOLDER / "stage-x")
-    assert out in stage.folder.parents
 
 
 def test_ctrl_c_while_the_command_is_imported_is_one_line() -> None:

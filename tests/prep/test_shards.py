@@ -21,7 +21,7 @@ DTYPES = ["bool", "uint8", "int8", "uint16", "int64", "float16", "float32", "flo
 
 
 def check_shard(array: Any, path: Path) -> None:
-    written = write_shard(array, path)
+    written = write_shard("a", array, path)
     saved = io.BytesIO()
     np.save(saved, array, allow_pickle=False)
     content = path.read_bytes()
@@ -65,7 +65,7 @@ def test_a_shorter_shard_leaves_nothing_of_a_longer_one(tmp_path: Path) -> None:
 def test_a_shard_that_cannot_be_written_is_an_os_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="file"):
-        write_shard(np.zeros(3), tmp_path / "file/a.npy")
+        write_shard("a", np.zeros(3), tmp_path / "file/a.npy")
 
 
 @settings(deadline=None)
@@ -77,5 +77,5 @@ def test_any_array_survives_a_round_trip(tmp_path_factory: pytest.TempPathFactor
 @pytest.mark.parametrize("shape", [(), (0,), (3,), (2, 3, 4), (1,) * 30])
 @pytest.mark.parametrize("dtype", ["bool", "uint8", "float32", "complex128"])
 def test_the_size_of_a_shard_is_known_from_its_row(tmp_path: Path, shape: tuple[int, ...], dtype: str) -> None:
-    written = write_shard(np.zeros(shape, dtype), tmp_path / "a.npy")
+    written = write_shard("a", np.zeros(shape, dtype), tmp_path / "a.npy")
     assert shard_bytes(written.shape, written.dtype) == (tmp_path / "a.npy").stat().st_size

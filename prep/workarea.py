@@ -1,0 +1,202 @@
+"""Where a build lays out the new state of a dataset: below its folder, locked, and kept when the build ends early."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from manifests.atomic import TEMPORARY_PREFIX
+from manifests.commitlog import RECORD, STAGE_FOLDER, Failures, begin_changeover, finish_changeover
+from manifests.metadata import Metadata, write_metadata
+from manifests.names import SHARD_FOLDER, default_path
+from manifests.schema import FAILURES_NAME, MANIFEST_NAME, METADATA_NAME, STATE_FOLDER
+from manifests.store import write_manifest
+from prep.errors import OutputError
+from prep.interrupts import held_off
+from prep.lock import locked
+from prep.output import entries, write_failures
+from prep.parts import PART_FOLDER, count_done, read_parts, settle_parts
+from prep.records import Failure
+from prep.shards import WrittenShard
+from prep.text import counted, shown
+
+KEPT = "kept: the same command goes on from there"
+"""How the note ends on an error after which the next build can go on."""
+
+
+@dataclass(frozen=True)
+class WorkArea:
+    """A folder in which a new state is laid out before it takes the old one's place.
+
+    Attributes:
+        out: the dataset's folder.
+        folder: where new files are laid out, with the same names below it as below `out`.
+    """
+
+    out: Path
+    folder: Path
+
+    def done_before(
+        self, fingerprints: Mapping[str, str], note: Callable[[str], object] = lambda _: None
+    ) -> dict[str, tuple[WrittenShard, ...]]:
+        """Return what an earlier build, which was ended, has done of this one; all else that it left goes.
+
+        Args:
+            fingerprints: record's ID -> fingerprint of what is to be built.
+            note: is told what is there but cannot be used.
+
+        Returns:
+            Record's ID -> its shards, sorted by ID.
+
+        Raises:
+            OutputError: the folder cannot be written.
+        """
+        try:
+            for name in (SHARD_FOLDER, PART_FOLDER):
+                _remove_link(self.folder / name)
+            found = read_parts(self.folder, fingerprints)
+            settle_parts(self.folder, found)
+            wanted = {default_path(shard.id) for shards in found.done.values() for shard in shards}
+            _clear_but(self.folder / SHARD_FOLDER, SHARD_FOLDER, wanted)
+        except OSError as error:
+            raise _unwritable(error, self.out) from error
+        if found.damaged:
+            names = shown([path.name for path in found.damaged])
+            note(f"left aside: {counted(len(found.damaged), 'part')} of an earlier build that cannot be trusted: {names}")
+        return dict(sorted(found.done.items()))
+
+    def commit(
+        self, frame: pd.DataFrame, metadata: Metadata, failures: Sequence[Failure] | None, new_ids: Sequence[str], old_ids: Sequence[str]
+    ) -> None:
+        """Let the new state take the old one's place; interrupts wait until it has.
+
+        Args:
+            frame: the new manifest's rows.
+            metadata: the new dataset.json.
+            failures: for failures.csv, which goes if there are none, and stays as it is with None.
+            new_ids: IDs whose shards lie below `folder`.
+            old_ids: IDs whose shards are to go.
+
+        Raises:
+            OutputError: the folder cannot be written. The old state holds, unless the message says that the new one does.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_manifest(frame, self.folder / MANIFEST_NAME)
+            write_metadata(metadata, self.folder / METADATA_NAME)
+            if failures:
+                write_failures(failures, self.folder / FAILURES_NAME)
+            else:
+                (self.folder / FAILURES_NAME).unlink(missing_ok=True)
+        except OSError as error:
+            raise _unwritable(error, self.out) from error
+        change: Failures = "kept" if failures is None else "new" if failures else "none"
+        with held_off():
+            try:
+                begin_changeover(self.out, added=new_ids, removed=old_ids, failures=change)
+            except OSError as error:
+                raise _unwritable(error, self.out) from error
+            try:
+                finish_changeover(self.out)
+            except OSError as error:
+                text = f"{error.filename or self.out}: cannot be written: {error.strerror or error}"
+                raise OutputError(f"{text}; the new state is complete all the same, and the next prep command puts it in place") from error
+
+
+@contextmanager
+def work_area(out: Path, *, keeps_parts: bool = True) -> Iterator[WorkArea]:
+    """Give a dataset's work area, locked against others.
+
+    What an earlier process began to put in place is finished first. When the block ends by an error, finished chunks stay for
+    the next build to go on from; all else goes, and of a folder that was made for nothing, the folder too.
+
+    Args:
+        out: the dataset's folder; made if need be.
+        keeps_parts: whether a later run can go on from parts.
+
+    Raises:
+        OutputError: the folder cannot be written, or another command holds it.
+    """
+    state = out / STATE_FOLDER
+    area = WorkArea(out, out / STAGE_FOLDER)
+    made = [folder for folder in (state, out, *out.parents) if not folder.exists()]
+    with ExitStack() as stack:
+        stack.callback(_remove_empty_ones, made)
+        try:
+            state.mkdir(parents=True, exist_ok=True)
+            if state.is_symlink():
+                raise OutputError(f"{state}: is a link; what a build lays out must be on the dataset's own disk; remove the link")
+            stack.enter_context(locked(state))
+            finish_changeover(out)
+            for leftover in state.glob(f"{TEMPORARY_PREFIX}*"):  # of a command that was killed while it noted something
+                leftover.unlink(missing_ok=True)
+            _remove_link(area.folder)
+            if not keeps_parts:
+                shutil.rmtree(area.folder, ignore_errors=True)
+        except OSError as error:
+            _tidy(area)
+            raise _unwritable(error, out) from error
+        try:
+            yield area
+        except BaseException as error:
+            if done := _tidy(area, keeps_parts=keeps_parts):
+                error.add_note(f"{counted(done, 'finished item')} {KEPT}")
+            raise
+        shutil.rmtree(area.folder, ignore_errors=True)
+
+
+def _tidy(area: WorkArea, *, keeps_parts: bool = True) -> int:
+    """Remove what the next build has no use for; return how many items it need not build again."""
+    state = area.out / STATE_FOLDER
+    if (area.out / RECORD).exists():  # the changeover has begun, and what it needs lies in the stage
+        return 0
+    if keeps_parts and (done := count_done(area.folder)):
+        for name in (MANIFEST_NAME, METADATA_NAME, FAILURES_NAME):
+            (area.folder / name).unlink(missing_ok=True)
+        return done
+    shutil.rmtree(area.folder, ignore_errors=True)
+    if not entries(area.out):
+        shutil.rmtree(state, ignore_errors=True)
+    return 0
+
+
+def _clear_but(folder: Path, name: str, wanted: AbstractSet[str]) -> None:
+    """Remove all files below a folder but the wanted ones, and the folders that are then empty, in whose place a shard may have to lie.
+
+    Nothing outside is touched through a link.
+    """
+    if not folder.is_dir():
+        return
+    with os.scandir(folder) as entries_:
+        for entry in list(entries_):
+            path = f"{name}/{entry.name}"
+            if entry.is_dir(follow_symlinks=False):
+                _clear_but(Path(entry.path), path, wanted)
+                _remove_empty_ones([Path(entry.path)])
+            elif path not in wanted:
+                os.unlink(entry.path)
+
+
+def _remove_link(path: Path) -> None:
+    """Remove a link in the place of a folder of ours: what lies behind it is somebody else's."""
+    if path.is_symlink():
+        path.unlink()
+
+
+def _unwritable(error: OSError, out: Path) -> OutputError:
+    return OutputError(f"{error.filename or out}: cannot be written: {error.strerror or error}")
+
+
+def _remove_empty_ones(folders: Sequence[Path]) -> None:
+    for folder in folders:
+        try:
+            folder.rmdir()
+        except OSError:
+            continue

@@ -1,0 +1,215 @@
+"""Ends builds, looks at what is left, builds again, and compares every byte.
+
+A script: the builds run in forks of this process, which has imported all that they need, so hundreds of them take seconds. They
+end at each of their file operations in turn, with one worker, or at random moments, with two. What it found goes to stdout as JSON.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import io
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from manifests import load_manifest
+from manifests.verification import verify
+from prep.cli import run
+
+OPERATIONS = {"open", "write", "writelines", "flush", "fsync", "replace", "rename", "unlink", "remove", "mkdir", "rmdir", "link"}
+"""Names of what Python calls to change files; to end just before each of them is to end just after the one before, too."""
+
+EXIT_NOT_REACHED = 77
+
+Files = dict[str, str]
+
+
+class Shim:
+    """Counts the file operations of this process, and does something at one of them."""
+
+    def __init__(self, at: int, act: Callable[[], None]) -> None:
+        self._left = at
+        self._act = act
+
+    def __call__(self, _frame: object, event: str, function: Any) -> None:
+        if event == "c_call" and function.__name__ in OPERATIONS:
+            self._left -= 1
+            if self._left == 0:
+                sys.setprofile(None)
+                self._act()
+
+
+def killed() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def full() -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "somewhere")
+
+
+ACTS: dict[str, Callable[[], None]] = {"killed": killed, "full": full}
+
+
+def files_of(folder: Path) -> Files:
+    paths = (path for path in folder.rglob("*") if path.is_file() and ".prep" not in path.parts)
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
+def in_a_fork(function: Callable[[], int]) -> tuple[int, str]:
+    """Return a function's exit status, or minus the signal that ended it, and what it wrote to stderr."""
+    read, write = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(read)
+        os.dup2(write, 2)
+        sys.stderr = io.TextIOWrapper(os.fdopen(2, "wb", buffering=0, closefd=False), write_through=True)
+        status = 70
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):
+                status = function()
+        except BaseException:  # noqa: BLE001  # told below, by its traceback
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    os.close(write)
+    with os.fdopen(read, encoding="utf-8", errors="replace") as said:
+        text = said.read()
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), text
+
+
+def build(source: Path, out: Path, at: int = 0, act: str = "killed") -> int:
+    shim = Shim(at, ACTS[act])
+    if at:
+        sys.setprofile(shim)
+    code = run(["build-shards", str(source), str(out), "--workers", "1", "--prune", "--max-failures", "1"])
+    sys.setprofile(None)
+    return EXIT_NOT_REACHED if at and shim._left > 0 else code
+
+
+def trouble_after(act: str, at: int, source: Path, out: Path, old: Files, new: Files) -> tuple[str, str]:
+    """End a build at one operation; return which state holds then, and what is wrong with it."""
+    status, said = in_a_fork(lambda: build(source, out, at, act))
+    if status == EXIT_NOT_REACHED:
+        return "", ""
+    if act == "full" and (status not in {0, 1} or "Traceback" in said):
+        return "?", f"ended with status {status}: {said}"
+    state = "?"
+    if old or (out / "manifest.csv").exists() or (out / ".prep/build/commit.json").exists():
+        problems = verify(load_manifest(out), deep=True)  # which finishes a changeover that has begun
+        if problems:
+            return state, f"does not verify: {[str(problem) for problem in problems]}"
+    found = files_of(out)
+    state = "old" if found == old else "new" if found == new else "?"
+    if state == "?" and act == "killed":
+        return state, f"is neither the old state nor the new one: {sorted(found)}"
+    again, told = in_a_fork(lambda: build(source, out))
+    if state == "?":  # what could not be read is in failures.csv, and the next build takes it in again
+        return state, "" if not again and set(files_of(out)) == set(new) else f"building again ends with {again}: {told}"
+    if again or files_of(out) != new:
+        return state, f"building again ends with {again}: {told}; {sorted(files_of(out))}"
+    left = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.name.startswith(".tmp-") or path.name == "build")
+    return state, f"leaves {left} behind" if left else ""
+
+
+def members(session: int) -> list[int]:
+    """Return the processes of a session that run."""
+    found = []
+    for entry in os.listdir("/proc"):
+        with contextlib.suppress(OSError, ValueError):
+            fields = Path("/proc", entry, "stat").read_text(encoding="ascii").rpartition(")")[2].split()
+            if int(fields[3]) == session and fields[0] != "Z":
+                found.append(int(entry))
+    return found
+
+
+def killed_after(seconds: float, source: Path, out: Path) -> bool:
+    """Kill a build with two workers after some seconds, and wait for the end of all its processes; return whether it was over before."""
+    child = os.fork()
+    if not child:
+        os.setsid()
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)  # the workers' too
+        os.dup2(nowhere, 2)
+        status = run(["build-shards", str(source), str(out), "--workers", "2", "--prune", "--max-failures", "1"])
+        os._exit(status)
+    time.sleep(seconds)  # the moment is what is tried
+    over = os.waitpid(child, os.WNOHANG)
+    if over == (0, 0):
+        os.kill(child, signal.SIGKILL)
+        over = os.waitpid(child, 0)
+    deadline = time.monotonic() + 30
+    while members(child):
+        if time.monotonic() > deadline:
+            sys.exit(f"processes of a killed build live on: {members(child)}")
+        time.sleep(0.01)
+    return os.waitstatus_to_exitcode(over[1]) == 0
+
+
+def at_random(source: Path, existing: Path, kills: int) -> None:
+    """Kill builds at random moments, each of which goes on from the one before, until the last; then begin anew."""
+    scratch, whole = existing.parent / "scratch", existing.parent / "whole"
+    shutil.copytree(existing, whole)
+    start = time.monotonic()
+    if not killed_after(0.0, source, whole):
+        start = time.monotonic()
+        assert in_a_fork(lambda: run(["build-shards", str(source), str(whole), "--workers", "2", "--prune", "--max-failures", "1"]))[0] == 0
+    length, old, new = time.monotonic() - start, files_of(existing), files_of(whole)
+    moments = random.Random(0)  # noqa: S311  # nothing secret
+    states: list[str] = []
+    shutil.copytree(existing, scratch)
+    while len(states) < kills:
+        was_over = killed_after(moments.uniform(0, length), source, scratch)
+        if problems := verify(load_manifest(scratch), deep=True):
+            sys.exit(f"kill {len(states)}: does not verify: {[str(problem) for problem in problems]}")
+        found = files_of(scratch)
+        if found not in (old, new):
+            sys.exit(f"kill {len(states)}: is neither the old state nor the new one: {sorted(found)}")
+        states.append("new" if found == new else "old")
+        if was_over or found == new:
+            if found != new:
+                sys.exit(f"kill {len(states)}: a build that came to its end left something else: {sorted(found)}")
+            shutil.rmtree(scratch)
+            shutil.copytree(existing, scratch)
+    json.dump(states, sys.stdout)
+
+
+def main(source: Path, existing: Path, act: str) -> None:
+    """Run every case; `existing` is the dataset that is there before, or a folder that is not."""
+    if act == "random":
+        at_random(source, existing, int(sys.argv[4]))
+        return
+    scratch = existing.parent / "scratch"
+    old = files_of(existing) if existing.exists() else {}
+
+    def begin() -> Path:
+        shutil.rmtree(scratch, ignore_errors=True)
+        if existing.exists():
+            shutil.copytree(existing, scratch)
+        return scratch
+
+    code, said = in_a_fork(lambda: build(source, begin()))
+    new = files_of(scratch)
+    assert code == 0, said
+    states: list[str] = []
+    while True:
+        state, trouble = trouble_after(act, len(states) + 1, source, begin(), old, new)
+        if trouble:
+            sys.exit(f"{act} at operation {len(states) + 1}: {trouble}")
+        if not state:
+            break
+        states.append(state)
+    json.dump(states, sys.stdout)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])

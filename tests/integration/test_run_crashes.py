@@ -1,0 +1,113 @@
+"""A build that is killed, or has no room left, at any of its file operations: the old state or the new one holds, and the next
+build ends as if nothing had been."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from command_line import build, check_refused, prep, snapshot, write_image
+
+SCRIPT = Path(__file__).with_name("crashing.py")
+
+
+def make_source(root: Path, *, changed: bool) -> Path:
+    """Write raw images: of the changed ones some are new, some others, one is gone, one cannot be read, and a folder was a file."""
+    source = root / "raw"
+    for number in range(4):
+        write_image(source / "cats" / f"{number}.png", seed=number)
+    write_image(source / "dogs" / "a.npy.png")
+    if changed:
+        write_image(source / "cats" / "0.png", seed=100)
+        (source / "cats" / "1.png").unlink()
+        write_image(source / "dogs" / "a.png", seed=5)
+        (source / "dogs" / "a.npy.png").unlink()
+        write_image(source / "dogs" / "a.npy" / "b.png", seed=6)
+        (source / "dogs" / "a.png").unlink()
+        write_image(source / "birds" / "new.png", seed=7)
+        (source / "cats" / "bad.png").write_bytes(b"no image")
+    return source
+
+
+def files(folder: Path) -> dict[str, str]:
+    """Return the dataset's files: a build that ended early may leave folders, and nothing else."""
+    return {name: digest for name, digest in snapshot(folder).items() if digest != "folder"}
+
+
+def crash(*arguments: str | Path) -> list[str]:
+    """Run the script and return which state it found after each end."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    ran = subprocess.run([sys.executable, SCRIPT, *arguments], env=environment, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    states: list[str] = json.loads(ran.stdout)
+    return states
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("act", ["killed", "full"])
+@pytest.mark.parametrize("fresh", [False, True])
+def test_at_every_file_operation(act: str, fresh: bool, tmp_path: Path) -> None:
+    out = tmp_path / "data"
+    if not fresh:
+        build(make_source(tmp_path, changed=False), out, "--split", "train=0.5,val=0.5")
+    states = crash(make_source(tmp_path, changed=True), out, act)
+    if act == "killed":
+        first_new = states.index("new")
+        assert set(states[:first_new]) == {"old"}  # there is one moment at which the state changes
+        assert set(states[first_new:]) == {"new"}
+        assert first_new > 30
+        assert len(states) - first_new > 10
+
+
+@pytest.mark.slow
+def test_at_a_hundred_random_moments_with_two_workers(tmp_path: Path) -> None:
+    source, out = make_source(tmp_path, changed=False), tmp_path / "data"
+    build(source, out, "--split", "train=0.5,val=0.5")
+    make_source(tmp_path, changed=True)
+    for number in range(300):
+        write_image(source / "fish" / f"{number:03d}.png", seed=number, shape=(64, 64, 3))
+    states = crash(source, out, "random", "100")
+    assert len(states) == 100
+    assert states.count("old") > 10
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Return a function that gives a file system of its own some size, and its folder."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+
+    def sized(size: str) -> Path:
+        way = f"remount,size={size}" if os.path.ismount(folder) else f"size={size}"
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", way, "tmpfs", folder], capture_output=True, text=True, check=False)  # noqa: S607
+        if mounted.returncode:
+            pytest.skip(f"this machine mounts nothing: {mounted.stderr.strip()}")
+        return folder
+
+    yield sized
+    if os.path.ismount(folder):
+        subprocess.run(["umount", folder], check=True)  # noqa: S607
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_disk_that_is_full_is_gone_on_with_when_there_is_room(small_disk: Callable[[str], Path], workers: str, tmp_path: Path) -> None:
+    out = small_disk("600k") / "data"
+    source = make_source(tmp_path, changed=False)
+    build(source, out)
+    before = files(out)
+    for number in range(400):
+        write_image(source / "fish" / f"{number:03d}.png", seed=number, shape=(32, 32, 3))
+    full = prep("build-shards", source, out, "--workers", workers, "--dtype", "float32")
+    check_refused(full, 1, "No space left on device", str(out))
+    assert files(out) == before
+    assert prep("verify", out).code == 0
+    small_disk("50m")
+    assert prep("build-shards", source, out, "--workers", workers, "--dtype", "float32").code == 0
+    build(source, tmp_path / "elsewhere", "--dtype", "float32")
+    assert files(out) == files(tmp_path / "elsewhere")
