@@ -5,8 +5,10 @@ PrepError
 ├── SourceError    raw data as a whole that cannot be used: nothing found, a table with problems, two files of one ID
 ├── ConflictError  two datasets that contradict each other, which nothing resolves unasked
 ├── OutputError    the output folder cannot be written, or another build holds it
-├── WorkerError    a worker process died
+├── WorkerError    worker processes die, whatever they are given
+├── StoppedError   a build ended early, as it was asked to
 └── ItemError      one raw item that cannot be used; a build notes it and goes on
+    └── StageError  the same, with the stage at which it failed
 """
 
 from __future__ import annotations
@@ -65,8 +67,28 @@ class OutputError(PrepError):
 
 
 class WorkerError(PrepError):
-    """A worker process died before it had finished its items."""
+    """Worker processes die, whatever they are given."""
+
+
+class StoppedError(PrepError):
+    """A build ended early, as it was asked to: too many items failed."""
 
 
 class ItemError(PrepError):
     """One raw item that cannot be used."""
+
+
+class StageError(ItemError):
+    """One raw item that cannot be used, and where on its way it failed.
+
+    Attributes:
+        stage: `read` or `transform`.
+    """
+
+    def __init__(self, stage: str, message: str) -> None:
+        self.stage = stage
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[type[StageError], tuple[str, str]]:
+        """Pickle by the arguments."""
+        return type(self), (self.stage, str(self))

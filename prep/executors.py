@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
 from itertools import islice
 from multiprocessing import resource_tracker
 from typing import Any, TypeVar
 
 from prep.errors import WorkerError
 from prep.interrupts import held_off
+from prep.watchdog import Watch, guard_this_process, new_watch
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 CHUNKS_IN_FLIGHT = 4
 """Chunks that wait or run per worker: enough that no worker idles, few enough that memory does not grow with the data."""
+
+ITEM_SECONDS = 600.0
+"""That an item may take in a worker process when nothing is said: no sound item takes so long, and a dead disk's mount does."""
 
 _PARENT_POLL_SECONDS = 0.5
 
@@ -40,20 +44,65 @@ class InlineExecutor(Executor):
         return future
 
 
-@dataclass(frozen=True)
 class Workers:
     """An executor and how many calls it runs at once.
 
     Attributes:
-        executor: any `concurrent.futures.Executor`.
-        count: of its workers.
+        count: of the executor's workers.
+        watch: the limit on an item's time, or None.
     """
 
-    executor: Executor
-    count: int
+    def __init__(
+        self, executor: Executor | None, count: int, *, renewed: Callable[[], Executor] | None = None, watch: Watch | None = None
+    ) -> None:
+        """Take an executor.
 
-    def run(self, function: Callable[[Task], Result], tasks: Sequence[Task], done: Callable[[Result], object]) -> None:
+        Args:
+            executor: any `concurrent.futures.Executor`; it is the caller's to shut down. None for `renewed` to make one when it is
+                needed: a build of which nothing changed starts no process.
+            count: of its workers.
+            renewed: returns an executor in place of one that broke; None if there can be no other.
+            watch: the limit that the workers keep.
+        """
+        self._executor = executor
+        self.count = count
+        self.watch = watch
+        self._renewed = renewed
+
+    @property
+    def executor(self) -> Executor:
+        """The executor; started if it was not needed before."""
+        if self._executor is None:
+            self.renew()
+        assert self._executor is not None  # noqa: S101  # for the type checker
+        return self._executor
+
+    @property
+    def in_flight(self) -> int:
+        """How many tasks to hand out before results are asked for."""
+        return 1 if isinstance(self._executor, InlineExecutor) else self.count * CHUNKS_IN_FLIGHT
+
+    @property
+    def renewable(self) -> bool:
+        """Whether a broken executor can be replaced."""
+        return self._renewed is not None
+
+    def renew(self) -> None:
+        """Put a new executor in place of one that broke.
+
+        Raises:
+            WorkerError: the executor was given from outside.
+        """
+        if self._renewed is None:
+            raise WorkerError(
+                "a worker of the given executor died, and an executor of the caller's cannot be replaced; nothing was changed"
+            )
+        self._executor = self._renewed()
+
+    def run(self, function: Callable[[Task], Result], tasks: Iterable[Task], done: Callable[[Result], object]) -> None:
         """Run every task and hand each result on as it comes, in any order; few tasks are under way at a time.
+
+        A task whose worker dies is not run again: for that there is `prep.dispatch`.
 
         Args:
             function: importable or picklable by value.
@@ -67,7 +116,7 @@ class Workers:
         running: set[Future[Result]] = set()
         try:
             while True:
-                for task in islice(left, max(0, self.count * CHUNKS_IN_FLIGHT - len(running))):
+                for task in islice(left, max(0, self.in_flight - len(running))):
                     running.add(self.executor.submit(function, task))
                 if not running:
                     return
@@ -82,29 +131,62 @@ class Workers:
 
 
 @contextmanager
-def open_workers(count: int) -> Iterator[Workers]:
+def open_workers(count: int, *, item_timeout: float | None = None) -> Iterator[Workers]:
     """Give workers, which are gone when the block ends; at once if it ends by an error.
 
-    One worker is this process itself. More are loky's processes: fresh interpreters that do not import the caller's
-    `__main__`, so neither a script without a guard nor a notebook is run again.
+    One worker is this process itself, unless it must keep a limit of time, which no process can do for itself. More are loky's
+    processes: fresh interpreters that do not import the caller's `__main__`, so neither a script without a guard nor a notebook
+    is run again.
+
+    Args:
+        count: of workers.
+        item_timeout: seconds that an item may take; 0 for no limit, None for `ITEM_SECONDS` in processes and no limit in this one.
     """
-    if count == 1:
+    if count == 1 and not item_timeout:
         yield Workers(InlineExecutor(), 1)
         return
-    from loky import ProcessPoolExecutor  # noqa: PLC0415  # slow to import, and one worker does without
+    seconds = ITEM_SECONDS if item_timeout is None else item_timeout
+    with ExitStack() as stack:
+        watch = None
+        if seconds:
+            watch, folder = new_watch(seconds)
+            stack.enter_context(folder)
+        pool = _ProcessPool(count, watch)
+        done = False
+        try:
+            yield Workers(None, count, renewed=pool.start, watch=watch)
+            done = True
+        finally:
+            pool.end(kill=not done)
 
-    resource_tracker.ensure_running()  # loky needs it, and starting it unblocks Ctrl-C, as Python 3.11 writes it
-    executor: ProcessPoolExecutor | None = None
-    done = False
-    try:
+
+class _ProcessPool:
+    """loky's processes, which can be started anew."""
+
+    def __init__(self, count: int, watch: Watch | None) -> None:
+        self._count = count
+        self._watch = watch
+        self._executor: Executor | None = None
+
+    def start(self) -> Executor:
+        """Start processes; those that were there are ended."""
+        from loky import ProcessPoolExecutor  # noqa: PLC0415  # slow to import, and one worker does without
+
+        self.end(kill=True)
+        resource_tracker.ensure_running()  # loky needs it, and starting it unblocks Ctrl-C, as Python 3.11 writes it
         with held_off(note=None), _interrupts_blocked():
-            executor = ProcessPoolExecutor(max_workers=count, initializer=_depend_on_the_parent, initargs=(os.getpid(),))
+            executor: Executor = ProcessPoolExecutor(
+                max_workers=self._count, initializer=_begin_worker, initargs=(os.getpid(), self._watch)
+            )
+            self._executor = executor
             executor.submit(os.getpid)  # starts the processes, which inherit what is blocked
-        yield Workers(executor, count)
-        done = True
-    finally:
-        if executor is not None:
-            executor.shutdown(wait=True, kill_workers=not done)
+        return executor
+
+    def end(self, *, kill: bool) -> None:
+        """End the processes, those that still work too if `kill`."""
+        if self._executor is not None:
+            self._executor.shutdown(wait=True, kill_workers=kill)  # type: ignore[call-arg]  # loky's own argument
+            self._executor = None
 
 
 def default_workers() -> int:
@@ -126,13 +208,16 @@ def _interrupts_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _depend_on_the_parent(parent: int) -> None:
-    """Let a worker end when its parent ends it or dies, and not before.
+def _begin_worker(parent: int, watch: Watch | None) -> None:
+    """Let a worker end when its parent ends it or dies, or when an item takes too long, and not before.
 
     Ctrl-C is the parent's to act on, wherever the worker was started from. A parent that is killed cannot end its workers, and
     the pipe that they wait at stays open, as each of them holds both ends.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    faulthandler.disable()  # loky's: a decoder that crashes is told in one line, by the parent
+    if watch is not None:
+        guard_this_process(watch)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 

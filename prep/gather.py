@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Generic, TypeVar
 
+from prep.dispatch import RecordChunk, run_chunks
+from prep.errors import StoppedError
 from prep.executors import Workers
+from prep.interrupts import Terminated, first_one_stops
 from prep.records import Failure, Record
 from prep.report import Reporter
+from prep.text import counted
 
 Outcome = TypeVar("Outcome")
 
@@ -15,12 +20,17 @@ Outcome = TypeVar("Outcome")
 def gather(
     workers: Workers,
     function: Callable[[Any], list[tuple[Record, Outcome | Failure]]],
-    chunks: Sequence[Any],
+    chunks: Iterable[RecordChunk],
     *,
     what: str,
     report: Reporter,
+    total: int | None = None,
+    stop_after: int | None = None,
+    on_interrupt: Callable[[int], str] | None = None,
 ) -> tuple[dict[str, Outcome], list[Failure]]:
-    """Run a function on every chunk of records.
+    """Run a function on every chunk of records; an item that kills its worker or takes too long is a failure.
+
+    The first Ctrl-C or SIGTERM lets the chunks under way come to their end, and takes effect then.
 
     Args:
         workers: where to run.
@@ -28,25 +38,85 @@ def gather(
         chunks: with an attribute `records`; picklable.
         what: the bar's name.
         report: shows the bar.
+        total: items in all chunks; without it they are counted first.
+        stop_after: so many failures end it early.
+        on_interrupt: from the number of records that are done and well to the note that Ctrl-C or SIGTERM carries on.
 
     Returns:
         ID -> outcome of the records that did not fail, by ID; and the failures, in any order.
 
     Raises:
-        WorkerError: a worker process died.
+        WorkerError: workers die, whatever they are given.
+        StoppedError: as many items failed as were to end it.
     """
-    outcomes: dict[str, Outcome] = {}
-    failures: list[Failure] = []
-    with report.progress(sum(len(chunk.records) for chunk in chunks), what) as advance:
-
-        def take(done: list[tuple[Record, Outcome | Failure]]) -> None:
-            for record, outcome in done:
-                if isinstance(outcome, Failure):
-                    failures.append(outcome)
-                else:
-                    outcomes[record.id] = outcome
-            advance(len(done))
-
-        workers.run(function, chunks, take)
+    if total is None:
+        chunks = list(chunks)
+        total = sum(len(chunk.records) for chunk in chunks)
+    gathered: _Gathered[Outcome] = _Gathered(report, stop_after)
+    with _noting(gathered, on_interrupt), first_one_stops() as interrupted, report.progress(total, what) as advance:
+        run_chunks(
+            workers,
+            function,
+            chunks,
+            done=lambda done: advance(len(done), gathered.take(done)),
+            failed=lambda failure: advance(1, gathered.fail(failure)),
+            stop=lambda: interrupted() or gathered.is_enough,
+            note=report.note,
+        )
+    if gathered.is_enough:
+        raise stopped(len(gathered.failures), gathered.count, total, what)
     # By ID, so that nothing depends on which worker was first.
-    return dict(sorted(outcomes.items())), failures
+    return dict(sorted(gathered.outcomes.items())), gathered.failures
+
+
+class _Gathered(Generic[Outcome]):
+    """What has come back so far."""
+
+    def __init__(self, report: Reporter, stop_after: int | None) -> None:
+        self.outcomes: dict[str, Outcome] = {}
+        self.failures: list[Failure] = []
+        self._report = report
+        self._stop_after = stop_after
+
+    @property
+    def count(self) -> int:
+        return len(self.outcomes) + len(self.failures)
+
+    @property
+    def is_enough(self) -> bool:
+        return self._stop_after is not None and len(self.failures) >= self._stop_after
+
+    def take(self, done: Sequence[tuple[Record, Outcome | Failure]]) -> int:
+        """Add a chunk's outcomes; return how many of them are failures."""
+        before = len(self.failures)
+        for record, outcome in done:
+            if isinstance(outcome, Failure):
+                self.fail(outcome)
+            else:
+                self.outcomes[record.id] = outcome
+        return len(self.failures) - before
+
+    def fail(self, failure: Failure) -> int:
+        """Add a failure; return that it is one."""
+        self.failures.append(failure)
+        self._report.failed(failure)
+        return 1
+
+
+@contextmanager
+def _noting(gathered: _Gathered[Any], on_interrupt: Callable[[int], str] | None) -> Iterator[None]:
+    """Let what a signal raises say how much was done."""
+    try:
+        yield
+    except (KeyboardInterrupt, Terminated) as interrupt:
+        if on_interrupt is not None:
+            interrupt.add_note(on_interrupt(len(gathered.outcomes)))
+        raise
+
+
+def stopped(failed: int, done: int, total: int, what: str) -> StoppedError:
+    """Return the error of a build that was to end after so many failures."""
+    return StoppedError(
+        f"stopped after {counted(failed, 'failure')} ({what}: {done:,} of {counted(total, 'item')} done), as --stop-after-failures asked"
+        "; the dataset is as it was"
+    )

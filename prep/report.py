@@ -3,37 +3,132 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from datetime import timedelta
 from typing import Protocol
 
 from tqdm.auto import tqdm
 
+from prep.records import Failure
 from prep.text import printable
+
+Advance = Callable[..., object]
+"""Called with how many items are done since the last call and, if any, how many of them failed."""
+
+PLAIN_SECONDS = 30.0
+"""Between two lines of progress where there is no terminal."""
 
 
 class Reporter(Protocol):
-    """Where notes and progress go."""
+    """Where notes, failures and progress go."""
 
     def note(self, text: str) -> None:
         """Tell one thing, in one line."""
 
-    def progress(self, total: int, what: str) -> AbstractContextManager[Callable[[int], object]]:
-        """Show that `total` items are under way; the block gets a function to call with the number just done."""
+    def failed(self, failure: Failure) -> None:
+        """Tell of one raw item that failed, as it happens; all of them are in the summary too."""
+
+    def progress(self, total: int, what: str) -> AbstractContextManager[Advance]:
+        """Show that `total` items are under way; the block gets a function to call with the numbers just done and failed."""
 
 
 class StderrReporter:
-    """Notes as lines and progress as a bar on stderr; no bar when stderr is no terminal."""
+    """Notes as lines on stderr, and progress as a bar; as a line now and then when stderr is no terminal and this no notebook."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic, bar: bool | None = None) -> None:
+        """Choose how to show progress.
+
+        Args:
+            clock: seconds, from any start.
+            bar: whether to show a bar; None finds out.
+        """
+        self._clock = clock
+        self._bar = bar
 
     def note(self, text: str) -> None:
-        """Write a line."""
-        print(printable(text), file=sys.stderr)  # noqa: T201  # this is where notes are printed
+        """Write a line, above the bar if there is one."""
+        with tqdm.external_write_mode(file=sys.stderr):
+            print(printable(text), file=sys.stderr)  # noqa: T201  # this is where notes are printed
+
+    def failed(self, failure: Failure) -> None:
+        """Say nothing: the bar counts failures, and the command lists them at its end."""
 
     @contextmanager
-    def progress(self, total: int, what: str) -> Iterator[Callable[[int], object]]:
-        """Show a bar."""
-        with tqdm(total=total, desc=what, unit="item", file=sys.stderr, disable=None, leave=False, dynamic_ncols=True) as bar:
-            yield bar.update
+    def progress(self, total: int, what: str) -> Iterator[Advance]:
+        """Show a bar with rate, time left and failures, or a line now and then that says the same."""
+        if not (_shows_bars() if self._bar is None else self._bar):
+            yield PlainProgress(total, what, self.note, self._clock)
+            return
+        # In a notebook the bar is a widget, which has no use for a file.
+        failed = 0
+        with tqdm(total=total, desc=what, unit="item", file=sys.stderr, leave=False, dynamic_ncols=True) as bar:
+
+            def advance(count: int, failures: int = 0, /) -> None:
+                nonlocal failed
+                failed += failures
+                if failures:
+                    bar.set_postfix({"failed": failed}, refresh=False)
+                bar.update(count)
+
+            yield advance
+
+
+class Pace:
+    """How fast items are done.
+
+    Attributes:
+        done: items.
+        failed: of them.
+    """
+
+    def __init__(self, total: int, clock: Callable[[], float]) -> None:
+        """Start the clock."""
+        self.total = total
+        self.done = 0
+        self.failed = 0
+        self._clock = clock
+        self._begun = clock()
+
+    def add(self, count: int, failures: int) -> float:
+        """Count items that are done; return the time."""
+        self.done += count
+        self.failed += failures
+        return self._clock()
+
+    def rate(self) -> float:
+        """Return items per second since the start; 0 if no time has gone by."""
+        elapsed = self._clock() - self._begun
+        return self.done / elapsed if elapsed > 0 else 0.0
+
+    def seconds_left(self) -> float | None:
+        """Return how long the rest takes at the pace so far; None if there is no pace yet."""
+        rate = self.rate()
+        return (self.total - self.done) / rate if rate else None
+
+
+class PlainProgress:
+    """Progress in lines without control characters, for a log file: one every `PLAIN_SECONDS`, none for what is soon done."""
+
+    def __init__(self, total: int, what: str, write: Callable[[str], object], clock: Callable[[], float]) -> None:
+        """Start the clock."""
+        self._what = what
+        self._write = write
+        self._pace = Pace(total, clock)
+        self._next = clock() + PLAIN_SECONDS
+
+    def __call__(self, count: int, failures: int = 0, /) -> None:
+        """Count items that are done, and write a line if it is time."""
+        pace = self._pace
+        now = pace.add(count, failures)
+        if now < self._next:
+            return
+        self._next = now + PLAIN_SECONDS
+        left = pace.seconds_left()
+        share = f" ({pace.done / pace.total:.0%})" if pace.total else ""
+        text = f"{self._what}: {pace.done:,} of {pace.total:,} items{share}, {pace.rate():,.1f}/s, {pace.failed:,} failed"
+        self._write(text if left is None else f"{text}, {timedelta(seconds=round(left))} left")
 
 
 class SilentReporter:
@@ -42,7 +137,16 @@ class SilentReporter:
     def note(self, text: str) -> None:
         """Drop a line."""
 
+    def failed(self, failure: Failure) -> None:
+        """Drop a failure."""
+
     @contextmanager
-    def progress(self, total: int, what: str) -> Iterator[Callable[[int], object]]:  # noqa: ARG002  # the protocol's
+    def progress(self, total: int, what: str) -> Iterator[Advance]:  # noqa: ARG002  # the protocol's
         """Show nothing."""
-        yield lambda _: None
+        yield lambda *_: None
+
+
+def _shows_bars() -> bool:
+    """Return whether a bar can be drawn: on a terminal, or as a widget of a notebook, whose stderr is no terminal."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return sys.stderr.isatty() or hasattr(shell, "kernel")

@@ -39,13 +39,16 @@ def test_one_bad_image_does_not_end_the_build(pets: Path, out: Path) -> None:
         "found": 9,
         "added": 8,
         "rebuilt": 0,
+        "moved": 0,
         "kept": 0,
         "failed": 1,
         "gone": 0,
         "removed": 0,
         "failures": [],
     }
-    assert failures_of(out) == [{"id": "cats/bad", "source": "cats/bad.png", "stage": "read", "error": "is empty (0 bytes)"}]
+    assert failures_of(out) == [
+        {"id": "cats/bad", "source": "cats/bad.png", "stage": "read", "type": "ItemError", "error": "is empty (0 bytes)"}
+    ]
     assert len(load_manifest(out)) == 8
     assert prep("verify", out).code == 0
     assert "read 1" in prep("inspect", out).out

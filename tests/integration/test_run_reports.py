@@ -13,7 +13,7 @@ from command_line import build, check_refused, ended, prep, snapshot, start_prep
 from prep import readers as prep_readers
 from prep.cli import cli
 
-COMMANDS = ("build-shards", "plan", "verify", "inspect", "adopt", "diff", "merge")
+COMMANDS = ("build-shards", "plan", "verify", "inspect", "adopt", "diff", "merge", "retry")
 
 
 def test_these_are_the_commands() -> None:
@@ -45,7 +45,13 @@ def test_plan_takes_what_build_takes() -> None:
     def names(command: str) -> set[str | None]:
         return {parameter.name for parameter in cli.commands[command].params}
 
-    assert names("build-shards") - names("plan") == {"workers", "max_failures"}
+    assert names("build-shards") - names("plan") == {
+        "workers",
+        "item_timeout",
+        "max_failures",
+        "stop_after_failures",
+        "progress",
+    }
     assert names("plan") <= names("build-shards")
 
 
@@ -77,6 +83,7 @@ def test_inspect_counts_in_json(existing: Path) -> None:
         "bytes": size,
         "missing": 0,
         "failures": {},
+        "statistics": json.loads((existing / "dataset.json").read_text())["statistics"],
     }
     assert outcome.err == ""
 

@@ -55,7 +55,7 @@ def test_a_signal_waits_until_the_workers_have_started(
         return submitted[0]
 
     monkeypatch.setattr(ProcessPoolExecutor, "submit", interrupted)
-    with pytest.raises(error) as raised, open_workers(2):
-        pytest.fail("the signal was lost")
+    with pytest.raises(error) as raised, open_workers(2) as workers:
+        pytest.fail(f"the signal was lost while {workers.executor} started")
     assert submitted
     assert not getattr(raised.value, "__notes__", [])

@@ -1,0 +1,54 @@
+"""`prep retry`: what failed, once more."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from manifests.schema import FAILURES_NAME, MANIFEST_NAME
+from prep.answer import answer, json_option
+from prep.build import build_shards
+from prep.errors import UsageError
+from prep.flags import PATH
+from prep.remembering import last_build
+from prep.runflags import Tolerance, finish, reporter, run_options
+
+
+@click.command(short_help="Build again what failed, from the source and the options of the last build.")
+@click.argument("out", type=PATH)
+@click.option("--source", type=PATH, help="Where the raw data are now, if not where the last build found them.")
+@run_options
+@json_option
+def retry(
+    out: Path,
+    source: Path | None,
+    max_failures: Tolerance,
+    progress: str,
+    *,
+    as_json: bool,
+    **values: Any,
+) -> int:
+    """Build again what failed in the dataset OUT, from the source and the options of its last build.
+
+    What failed for a passing reason (a disk that was away, too little time, a killed worker) or has been mended since
+    leaves OUT/failures.csv by itself. It is the last build once more, without its flags having to be repeated: what is
+    sound and unchanged is kept, and raw items that are new or changed are built too. Nothing is done if nothing failed.
+
+    \b
+    Examples:
+      prep retry data/
+      prep retry data/ --item-timeout 3600
+      prep retry data/ --source /mnt/moved/photos
+    """  # noqa: D301  # \b is click's mark for text that keeps its line breaks
+    if not (out / MANIFEST_NAME).is_file():
+        raise UsageError(f"{out}: holds no dataset; build it first")
+    if not (out / FAILURES_NAME).is_file():
+        answer({"out": str(out), "failed": 0}, f"{out}: nothing failed, so nothing is to be done again", as_json=as_json)
+        return 0
+    last = last_build(out, source=source)
+    options = replace(last.options, **values)
+    summary = build_shards(last.source, out, options, report=reporter(progress))
+    return finish(summary, max_failures, progress=progress, as_json=as_json)

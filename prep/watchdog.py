@@ -1,0 +1,100 @@
+"""A limit on the time that one item may take, kept inside the worker process that reads it."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+from typing import IO
+
+from prep.interrupts import is_stopping
+from prep.records import Record
+
+_STOP = "stop"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watch:
+    """The limit, and where a worker leaves word of the item that broke it.
+
+    Attributes:
+        folder: on this machine; holds `<pid>.item`, the ID under way, and `<pid>.late`, not empty once it took too long.
+        seconds: that one item may take.
+    """
+
+    folder: Path
+    seconds: float
+
+    def stop(self) -> None:
+        """Tell the workers to begin no further item."""
+        (self.folder / _STOP).touch()
+
+    def take_late(self) -> frozenset[str]:
+        """Return the IDs at which workers have ended themselves since the last call."""
+        found = []
+        for late in self.folder.glob("*.late"):
+            if late.stat().st_size:
+                found.append(late.with_suffix(".item").read_bytes().decode(errors="surrogateescape"))
+                late.unlink()
+        return frozenset(found)
+
+
+def new_watch(seconds: float) -> tuple[Watch, tempfile.TemporaryDirectory[str]]:
+    """Return a watch, and its folder for the caller to remove."""
+    folder = tempfile.TemporaryDirectory(prefix="prep-watch-")
+    return Watch(folder=Path(folder.name), seconds=seconds), folder
+
+
+class _Guard:
+    """The watch of this process.
+
+    The clock runs in a thread of C's, which ends the process without asking the interpreter: a decoder in an endless loop may
+    never give the interpreter lock back.
+    """
+
+    def __init__(self, watch: Watch) -> None:
+        self._seconds = watch.seconds
+        self._stop = watch.folder / _STOP
+        base = watch.folder / str(os.getpid())
+        self._item: IO[bytes] = open(base.with_suffix(".item"), "wb", buffering=0)  # noqa: SIM115  # as long as the process
+        self._late: IO[bytes] = open(base.with_suffix(".late"), "wb", buffering=0)  # noqa: SIM115  # likewise
+
+    def begin(self, id_: str) -> None:
+        name = id_.encode(errors="surrogateescape")
+        os.ftruncate(self._item.fileno(), 0)
+        os.pwrite(self._item.fileno(), name, 0)
+        faulthandler.dump_traceback_later(self._seconds, exit=True, file=self._late)
+
+    def is_told_to_stop(self) -> bool:
+        return os.path.exists(self._stop)
+
+    @staticmethod
+    def end() -> None:
+        faulthandler.cancel_dump_traceback_later()
+
+
+_guards: list[_Guard] = []
+"""None, or the one of this process."""
+
+
+def guard_this_process(watch: Watch) -> None:
+    """Let this process end itself when an item takes too long; for a worker's start."""
+    _guards[:] = [_Guard(watch)]
+
+
+def watched(records: Sequence[Record]) -> Iterator[Record]:
+    """Give each record, with the clock running until the next is asked for; none any more once the build is to stop."""
+    if not _guards:
+        yield from takewhile(lambda _: not is_stopping(), records)
+        return
+    guard = _guards[0]
+    try:
+        for record in takewhile(lambda _: not guard.is_told_to_stop(), records):
+            guard.begin(record.id)
+            yield record
+    finally:
+        guard.end()
