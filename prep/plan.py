@@ -1,98 +1,307 @@
-"""The plan: what a build adds, rebuilds and keeps, decided before anything is written."""
+"""The plan: what a build adds, rebuilds, moves and keeps, decided before anything is written.
+
+Everything goes by raw item. One that becomes several samples has a row for each, called `<id>-0000` and so on.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, overload
 
+import numpy as np
+import numpy.typing as npt
+
+from manifests.columns import Coded
 from manifests.manifest import Manifest
-from manifests.names import default_path
 from manifests.regularfile import open_regular
-from prep.records import Failure, Record
-from prep.shards import shard_bytes
+from manifests.strings import PackedStrings, Positions
+from prep.joining import positions_among
+from prep.present import Damage, damage_of
+from prep.records import Failure, Record, Records
 
 Reason = Literal["source changed", "recipe changed", "shard missing", "shard damaged"]
+
+Prints = npt.NDArray[np.bytes_]
+"""Fingerprints: of dtype `S32`, shape (n,); empty where one is not known."""
+
+_REASONS: tuple[Reason, ...] = ("source changed", "recipe changed", "shard missing", "shard damaged")
+_SOURCE, _RECIPE, _MISSING, _DAMAGED = range(4)
+_OF_SEVERAL = re.compile(r"(.+)-([0-9]{4,})", re.DOTALL)
+_BLOCK = 65_536
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a build does with each ID; every list is sorted by ID.
+    """What a build does with each raw item; every list is sorted by ID.
 
     Attributes:
         add: records without a row.
-        rebuild: records whose shard is out of date, and why.
-        keep: records whose shard is as it should be.
+        rebuild: records whose shards are out of date, and why.
+        move: records that are the raw item of a row that is gone under another name, with that row's ID: its shard is copied.
+        keep: records whose shards are as they should be.
         gone: IDs of rows whose raw item is no longer there.
+        rows: ID of a record -> IDs of the rows that it has.
         fingerprints: ID -> fingerprint of what the build would write.
+        to_build: the records of `add`, `rebuild` and `move`: all that need a shard.
     """
 
     add: Sequence[Record]
     rebuild: Sequence[tuple[Record, Reason]]
+    move: Sequence[tuple[Record, str]] = ()
     keep: Sequence[Record]
     gone: Sequence[str]
+    rows: Mapping[str, Sequence[str]] = field(default_factory=dict)
     fingerprints: Mapping[str, str]
-
-    @property
-    def to_build(self) -> list[Record]:
-        """The records to read, sorted by ID."""
-        return sorted([*self.add, *(record for record, _ in self.rebuild)], key=lambda record: record.id)
+    to_build: Sequence[Record] = ()
 
     def gone_without(self, failures: Sequence[Failure]) -> list[str]:
-        """Return the IDs that are gone, without those whose raw item is there but failed."""
+        """Return the rows that are gone, without those whose raw item is there but failed."""
         failed = {failure.id for failure in failures}
-        return [id_ for id_ in self.gone if id_ not in failed]
+        return [id_ for id_ in self.gone if id_ not in failed and record_id_of(id_) not in failed]
 
 
-def make_plan(
-    records: Sequence[Record], identities: Mapping[str, str], recipe_digest: str, old: Manifest | None, old_digest: str | None
-) -> Plan:
-    """Compare records with the rows that are there.
+class Reasoned(Sequence[tuple[Record, Reason]]):
+    """Records to build again, each with the reason."""
+
+    def __init__(self, records: Records, reasons: npt.NDArray[np.uint8]) -> None:
+        self._records, self._reasons = records, reasons
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[Record, Reason]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[tuple[Record, Reason]]: ...
+    def __getitem__(self, index: int | slice) -> tuple[Record, Reason] | list[tuple[Record, Reason]]:
+        if isinstance(index, slice):
+            return [(record, _REASONS[code]) for record, code in zip(self._records[index], self._reasons[index].tolist(), strict=True)]
+        return self._records[index], _REASONS[self._reasons[index]]
+
+    def __iter__(self) -> Iterator[tuple[Record, Reason]]:
+        for record, code in zip(self._records, self._reasons.tolist(), strict=True):
+            yield record, _REASONS[code]
+
+
+class PrintsById(Mapping[str, str]):
+    """ID -> fingerprint; the dictionary is made when it is first asked for."""
+
+    def __init__(self, ids: PackedStrings, prints: Prints) -> None:
+        self.ids, self.prints = ids, prints
+
+    def __getitem__(self, id_: str) -> str:
+        return bytes(self.prints[self._numbers[id_]]).decode()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.ids)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {id_: number for number, id_ in enumerate(self.ids)}
+
+
+class RowsById(Mapping[str, Sequence[str]]):
+    """ID of a record -> IDs of its rows, in their order; records without one are left out."""
+
+    def __init__(self, records: PackedStrings, rows: PackedStrings, owners: Positions) -> None:
+        self._records, self._rows, self._owners = records, rows, owners
+
+    def __getitem__(self, id_: str) -> Sequence[str]:
+        return self._found[id_]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    @cached_property
+    def _found(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for row, owner in zip(self._rows, self._owners.tolist(), strict=True):
+            if owner >= 0:
+                found.setdefault(self._records[owner], []).append(row)
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prospect:
+    """Fingerprints that records' shards may have.
+
+    Attributes:
+        wanted: what the build would write.
+        other: of the same raw item by the other kind of identity, if that is known: as good.
+        by_content: whether `wanted` tells raw items by their content.
+    """
+
+    wanted: Prints
+    other: Prints
+    by_content: bool
+
+
+def make_plan(records: Records, prospect: Prospect, recipe_digest: str, old: Manifest | None, old_digest: str | None) -> Plan:
+    """Compare records with the rows that are there; the files of the shards are looked at, and nothing else.
 
     Args:
         records: sorted by ID.
-        identities: ID -> identity of the raw item, from `raw_identity`.
+        prospect: what their fingerprints would be.
         recipe_digest: of the recipe to build by.
         old: the dataset that is there, or None.
         old_digest: of the recipe that the old dataset was built by, or None.
     """
-    fingerprints = {record.id: fingerprint(identities[record.id], recipe_digest) for record in records}
-    rows = {} if old is None else dict(zip(old.frame["id"], old.frame["fingerprint"], strict=True))
-    sizes = {} if old is None else _shard_sizes(old)
-    add: list[Record] = []
-    rebuild: list[tuple[Record, Reason]] = []
-    keep: list[Record] = []
-    for record in records:
-        if record.id not in rows:
-            add.append(record)
-        elif rows[record.id] != fingerprints[record.id]:
-            rebuild.append((record, "source changed" if recipe_digest == old_digest else "recipe changed"))
-        elif old is not None and (damage := _damage(old.root / default_path(record.id), sizes.get(record.id))):
-            rebuild.append((record, damage))
-        else:
-            keep.append(record)
-    gone = sorted(set(rows).difference(fingerprints))
-    return Plan(add=add, rebuild=rebuild, keep=keep, gone=gone, fingerprints=fingerprints)
+    prints = PrintsById(records.ids, prospect.wanted)
+    if old is None:
+        return Plan(add=records, rebuild=[], keep=[], gone=[], fingerprints=prints, to_build=records)
+    row_ids, row_prints = packed(old, "id"), prints_of(old)
+    owners = owners_of(old, records)
+    has_rows, is_whole = _having_all_rows(row_ids, owners, len(records))
+    owned = np.flatnonzero(owners >= 0)
+    theirs = owners[owned]
+    good = _are_good(row_prints, owned, prospect, theirs)
+    is_due = np.zeros(len(records), dtype=np.bool_)
+    is_due[theirs[~good]] = True
+    reasons = np.full(len(records), _SOURCE if recipe_digest == old_digest else _RECIPE, dtype=np.uint8)
+    state = damage_of(old)
+    damage = state[owned]
+    for found, reason in ((Damage.WRONG_SIZE, _DAMAGED), (Damage.MISSING, _MISSING)):
+        broken = theirs[(damage == found) & ~is_due[theirs]]
+        reasons[broken] = reason
+    incomplete = np.flatnonzero(has_rows & ~is_whole & ~is_due)
+    reasons[incomplete] = _MISSING
+    is_due[theirs[damage != Damage.NONE]] = True
+    is_due[incomplete] = True
+    gone = np.flatnonzero(owners < 0)
+    is_new = ~has_rows
+    there = gone[state[gone] == Damage.NONE]
+    moved = _moves(prospect.wanted, np.flatnonzero(is_new), there, row_ids, row_prints) if prospect.by_content else {}
+    is_moved = np.zeros(len(records), dtype=np.bool_)
+    is_moved[sorted(moved)] = True
+    rebuilt = np.flatnonzero(is_due & has_rows)
+    del row_prints, state, damage, good
+    return Plan(
+        add=records.select(np.flatnonzero(is_new & ~is_moved)),
+        rebuild=Reasoned(records.select(rebuilt), reasons[rebuilt]),
+        move=[(records[at], row_ids[moved[at]]) for at in sorted(moved)],
+        keep=records.select(np.flatnonzero(has_rows & ~is_due)),
+        gone=list(row_ids.select(gone)),
+        rows=RowsById(records.ids, row_ids, owners),
+        fingerprints=prints,
+        to_build=records.select(np.flatnonzero(is_new | is_due)),
+    )
 
 
-def _shard_sizes(manifest: Manifest) -> dict[str, int]:
-    """Return ID -> bytes that its shard should have, for the rows that say their shape and dtype."""
-    if not {"shape", "dtype"} <= set(manifest.frame.columns):
+def _are_good(row_prints: Prints, rows: Positions, prospect: Prospect, theirs: Positions) -> npt.NDArray[np.bool_]:
+    """Return whether each of these rows has one of the fingerprints of its record: bool, shape (len(rows),)."""
+    good = np.empty(len(rows), dtype=np.bool_)
+    for start in range(0, len(rows), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        prints, records = row_prints[rows[block]], theirs[block]
+        good[block] = (prints != b"") & ((prints == prospect.wanted[records]) | (prints == prospect.other[records]))
+    return good
+
+
+def owners_of(old: Manifest, records: Records) -> Positions:
+    """Return which record each row is of: int64, shape (len(old),); -1 for none.
+
+    A row is of the record that has its ID; else, if its raw file is that of the record that has its ID without the number of
+    the sample, of that one, unless that has a row of its own.
+    """
+    row_ids = packed(old, "id")
+    owners = positions_among(row_ids, records.ids)
+    left = np.flatnonzero(owners < 0)
+    stems = [(int(row), match[1]) for row, id_ in zip(left, row_ids.take(left), strict=True) if (match := _OF_SEVERAL.fullmatch(id_))]
+    if not stems or "source" not in old.table:
+        return owners
+    rows = np.array([row for row, _ in stems])
+    distinct = sorted({stem for _, stem in stems})
+    at = dict(zip(distinct, positions_among(PackedStrings(distinct), records.ids).tolist(), strict=True))
+    found = np.array([at[stem] for _, stem in stems])
+    own = np.zeros(len(records) + 1, dtype=np.bool_)  # the last is that of -1
+    own[owners] = True
+    own[-1] = False
+    sources = packed(old, "source").take(rows)
+    wanted = records.sources.take(np.maximum(found, 0)) if len(records) else [""] * len(rows)
+    same = np.array([one == other for one, other in zip(sources, wanted, strict=True)], dtype=np.bool_)
+    owners[rows] = np.where((found >= 0) & same & ~own[found], found, -1)
+    return owners
+
+
+def unsure_of(records: Records, prospect: Prospect, old: Manifest) -> Positions:
+    """Return the records whose row has another fingerprint than is known to be good, and whose content nobody knows: int64."""
+    owners = owners_of(old, records)
+    owned = np.flatnonzero(owners >= 0)
+    theirs = owners[owned]
+    bad = ~_are_good(prints_of(old), owned, prospect, theirs)
+    return np.unique(theirs[bad & (prospect.other[theirs] == b"")])
+
+
+def record_id_of(row_id: str) -> str:
+    """Return the ID of the record that a row would be of if that became several samples."""
+    match = _OF_SEVERAL.fullmatch(row_id)
+    return match[1] if match else row_id
+
+
+def prints_of(old: Manifest) -> Prints:
+    """Return the fingerprints of the rows that are there; what is none is empty."""
+    column = old.table.column("fingerprint")
+    if isinstance(column, Coded):
+        distinct = [item if len(item) == 32 else "" for item in column.distinct]  # hex digits
+        return column.spread(np.array([*distinct, ""], dtype="S32"))
+    prints = np.zeros(len(column), dtype="S32")
+    for start in range(0, len(column), _BLOCK):
+        items = column.take_bytes(np.arange(start, min(start + _BLOCK, len(column))))
+        prints[start : start + len(items)] = [item if len(item) == 32 else b"" for item in items]  # hex digits
+    return prints
+
+
+def packed(old: Manifest, name: str) -> PackedStrings:
+    """Return a column as packed strings."""
+    column = old.table.column(name)
+    return column if isinstance(column, PackedStrings) else PackedStrings(column.distinct.take(column.codes.astype(np.int64)))
+
+
+def _having_all_rows(row_ids: PackedStrings, owners: Positions, count: int) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Return of each record whether it has a row, and whether those of its samples are numbered without a gap."""
+    numbers = np.bincount(owners[owners >= 0], minlength=count)
+    is_whole = numbers == 1
+    several = np.flatnonzero(numbers > 1)
+    if len(several):
+        rows = np.flatnonzero(np.isin(owners, several))
+        last = np.zeros(count, dtype=np.int64)
+        matches = [_OF_SEVERAL.fullmatch(id_) for id_ in row_ids.take(rows)]
+        np.maximum.at(last, owners[rows], [int(match[2]) if match else -1 for match in matches])
+        is_whole[several] = last[several] == numbers[several] - 1
+    return numbers > 0, is_whole
+
+
+def _moves(wanted: Prints, new: Positions, gone: Positions, row_ids: PackedStrings, row_prints: Prints) -> dict[int, int]:
+    """Return the new records that are the content of a row that is gone: position of the record -> of the row.
+
+    Equal fingerprints by content are equal bytes and an equal recipe. A row that may be one of several samples is left to be built.
+
+    Args:
+        wanted: fingerprints of all records, by content.
+        new: positions of the records without a row.
+        gone: positions of the rows without a record, whose shards are there.
+        row_ids: of all rows.
+        row_prints: of all rows.
+    """
+    rows: dict[bytes, int] = {}
+    for row, id_ in zip(gone.tolist(), row_ids.take(gone), strict=True):
+        if row_prints[row] and not _OF_SEVERAL.fullmatch(id_):
+            rows.setdefault(bytes(row_prints[row]), row)
+    if not rows:
         return {}
-    rows = zip(manifest.frame["id"], manifest.frame["shape"], manifest.frame["dtype"], strict=True)
-    return {id_: shard_bytes(shape, dtype) for id_, shape, dtype in rows if shape and dtype}
-
-
-def _damage(path: Path, size: int | None) -> Reason | None:
-    """Say what is wrong with a shard as far as a look at its size tells; `prep verify` reads it."""
-    try:
-        found = os.stat(path).st_size
-    except FileNotFoundError:
-        return "shard missing"
-    return None if size in {None, found} else "shard damaged"
+    return {int(at): rows[fingerprint] for at, fingerprint in zip(new, wanted[new].tolist(), strict=True) if fingerprint in rows}
 
 
 def raw_identity(path: Path, *, checksum: bool) -> str:
@@ -111,3 +320,26 @@ def raw_identity(path: Path, *, checksum: bool) -> str:
 def fingerprint(identity: str, recipe_digest: str) -> str:
     """Return the digest of a raw item's identity and the recipe, 32 hex digits: equal fingerprint, equal shard."""
     return hashlib.sha256(f"{identity}\n{recipe_digest}".encode()).hexdigest()[:32]
+
+
+def stat_prints(records: Records, recipe_digest: str) -> Prints:
+    """Return the fingerprints of records whose files are told by size and time of change."""
+    prints = np.empty(len(records), dtype="S32")
+    for start in range(0, len(records), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        pairs = zip(records.sizes[block].tolist(), records.times[block].tolist(), strict=True)
+        prints[block] = [fingerprint(f"stat:{size}:{time}", recipe_digest) for size, time in pairs]
+    return prints
+
+
+def content_prints(digests: npt.NDArray[np.uint8], recipe_digest: str) -> Prints:
+    """Return the fingerprints of files that are told by content; empty where the digest is all zero, for not known.
+
+    Args:
+        digests: SHA-256 of each: uint8, shape (n, 32).
+        recipe_digest: of the recipe.
+    """
+    prints = np.zeros(len(digests), dtype="S32")
+    for row in np.flatnonzero(digests.any(axis=1)).tolist():
+        prints[row] = fingerprint(f"sha256:{digests[row].tobytes().hex()}", recipe_digest)
+    return prints

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from manifests.columns import Column, ColumnBuilder, values_of
+from manifests.strings import PackedStrings, Positions
 
 SourceFormat = Literal["images", "arrays"]
 
@@ -14,6 +20,7 @@ NO_LABELS = "none"
 """`Listing.label_origin` of a source without labels."""
 
 _NO_COLUMNS: Mapping[str, str] = MappingProxyType({})
+_NO_COLUMNS_PACKED: Mapping[str, Column] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +40,99 @@ class Record:
     columns: Mapping[str, str] = field(default_factory=lambda: _NO_COLUMNS)
 
 
+UNKNOWN = -1
+"""Size of a raw file that could not be looked at, or was not."""
+
+_BLOCK = 65_536
+
+
+class Records(Sequence[Record]):
+    """Records in compact arrays: some tens of bytes each, where an object would take hundreds.
+
+    Attributes:
+        ids, sources, labels: as of `Record`, a column each.
+        columns: further columns by name; all records have the same.
+        sizes: of the raw files in bytes: int64, shape (n,); `UNKNOWN` where nobody has looked.
+        times: of their last change, in ns: int64, shape (n,).
+    """
+
+    def __init__(
+        self,
+        ids: PackedStrings,
+        sources: PackedStrings,
+        labels: Column,
+        *,
+        columns: Mapping[str, Column] = _NO_COLUMNS_PACKED,
+        sizes: npt.NDArray[np.int64] | None = None,
+        times: npt.NDArray[np.int64] | None = None,
+    ) -> None:
+        """Take columns of one length."""
+        self.ids, self.sources, self.labels, self.columns = ids, sources, labels, columns
+        self.sizes = np.full(len(ids), UNKNOWN, dtype=np.int64) if sizes is None else sizes
+        self.times = np.full(len(ids), UNKNOWN, dtype=np.int64) if times is None else times
+
+    @classmethod
+    def of(cls, records: Iterable[Record]) -> Records:
+        """Pack records; what the files are like is not known yet."""
+        if isinstance(records, cls):
+            return records
+        records = list(records)
+        columns: dict[str, ColumnBuilder] = {name: ColumnBuilder() for record in records for name in record.columns}
+        for name, builder in columns.items():
+            builder.add([record.columns.get(name, "") for record in records])
+        labels = ColumnBuilder()
+        labels.add([record.label for record in records])
+        return cls(
+            PackedStrings(record.id for record in records),
+            PackedStrings(record.source for record in records),
+            labels.column(),
+            columns={name: builder.column() for name, builder in columns.items()},
+        )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Record]: ...
+    def __getitem__(self, index: int | slice) -> Record | list[Record]:
+        positions = np.arange(len(self))[index]
+        taken = self.take(np.atleast_1d(positions))
+        return taken if isinstance(index, slice) else taken[0]
+
+    def __iter__(self) -> Iterator[Record]:
+        for start in range(0, len(self), _BLOCK):
+            yield from self.take(np.arange(start, min(start + _BLOCK, len(self))))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and len(self) == len(other) and all(one == two for one, two in zip(self, other, strict=True))
+
+    __hash__ = None  # type: ignore[assignment]  # it is compared by its content
+
+    def take(self, positions: Positions) -> list[Record]:
+        """Return the records at these positions (int64, shape (k,)) as objects."""
+        extras: list[Mapping[str, str]] = [_NO_COLUMNS] * len(positions)
+        if self.columns:
+            values = [values_of(column.select(positions)) for column in self.columns.values()]
+            extras = [dict(zip(self.columns, row, strict=True)) for row in zip(*values, strict=True)]
+        rows = zip(self.ids.take(positions), self.sources.take(positions), values_of(self.labels.select(positions)), extras, strict=True)
+        return [Record(id=id_, source=source, label=label, columns=extra) for id_, source, label, extra in rows]
+
+    def select(self, positions: Positions) -> Records:
+        """Return the records at these positions (int64, shape (k,)), packed; those of all are these themselves."""
+        if len(positions) == len(self) and np.array_equal(positions, np.arange(len(self))):
+            return self
+        return Records(
+            self.ids.select(positions),
+            self.sources.select(positions),
+            self.labels.select(positions),
+            columns={name: column.select(positions) for name, column in self.columns.items()},
+            sizes=self.sizes[positions],
+            times=self.times[positions],
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Failure:
     """One raw item that did not become a sample.
@@ -40,14 +140,16 @@ class Failure:
     Attributes:
         id: of the sample, or empty when none could be made from the item's name.
         source: the raw file, relative to the source's folder.
-        stage: `find`, `read`, `transform` or `write`.
-        error: type and message in one line.
+        stage: `find`, `read`, `transform`, `write`, `worker-died` or `timeout`.
+        error: message in one line.
+        type: name of the exception's type.
     """
 
     id: str
     source: str
     stage: str
     error: str
+    type: str = "ItemError"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +159,7 @@ class Listing:
     Attributes:
         format: what the raw files are.
         root: the folder that `Record.source` is relative to.
-        records: sorted by ID; IDs are safe and distinct on every disk.
+        records: sorted by ID; IDs are safe and distinct on every disk. Any sequence is taken, and made one of columns.
         label_columns: columns that hold labels, the primary one called `label`; empty if there are none.
         label_origin: where labels come from, in words: another origin would give the same IDs other labels.
         failures: raw items found that cannot become records.
@@ -66,7 +168,7 @@ class Listing:
 
     format: SourceFormat
     root: Path
-    records: Sequence[Record]
+    records: Records
     label_columns: tuple[str, ...]
     label_origin: str
     failures: Sequence[Failure]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Literal
 
 from prep.errors import SourceError, UsageError
 from prep.records import Listing, SourceFormat
-from prep.sources.files import TABLE_SUFFIXES, FolderFiles, list_files
+from prep.sources.files import TABLE_SUFFIXES, FolderFiles, Stats, list_files
 from prep.sources.folder import list_folder
 from prep.sources.table import TableOptions, list_table
 from prep.text import counted, shown
@@ -25,11 +26,13 @@ class SourceOptions:
         format: what the source is; `auto` finds out.
         labels: a table with the labels of a folder's files.
         table: which of a table's columns mean what.
+        split_folders: top folders of the source that are splits and no classes; files elsewhere are left aside.
     """
 
     format: FormatChoice = "auto"
     labels: Path | None = None
     table: TableOptions = field(default_factory=TableOptions)
+    split_folders: tuple[str, ...] = ()
 
 
 def list_source(source: Path, options: SourceOptions) -> Listing:
@@ -50,12 +53,25 @@ def list_source(source: Path, options: SourceOptions) -> Listing:
         raise UsageError(
             f"{source}: --id-column, --path-column and --label name columns of a table, but there is no table; pass --labels TABLE"
         )
+    if options.table.other_columns:
+        raise UsageError(
+            f"{source}: --group-by and --split-column name columns of a table, but there is no table; pass --labels TABLE, "
+            "or take groups from the paths with --group-regex"
+        )
     format_ = _folder_format(source, files, options.format)
     paths = files.images if format_ == "images" else files.arrays
-    listing = list_folder(root, paths, format_, allow_empty_labels=options.table.allow_empty_labels)
+    paths, stats, elsewhere = _in_split_folders(source, paths, files.stats[format_], options.split_folders)
+    listing = list_folder(
+        root,
+        paths,
+        format_,
+        allow_empty_labels=options.table.allow_empty_labels,
+        split_folders=options.split_folders,
+        stats=stats,
+    )
     note = f"source: folder of {format_}, {counted(len(paths), 'file')}"
     other = {"arrays": len(files.arrays)} if format_ == "images" else {"images": len(files.images)}
-    return _with_ignored(replace(listing, notes=[note, *listing.notes]), {**files.ignored, **other})
+    return _with_ignored(replace(listing, notes=[note, *elsewhere, *listing.notes]), {**files.ignored, **other})
 
 
 def _table_of(source: Path, options: SourceOptions) -> Path | None:
@@ -103,6 +119,28 @@ def _folder_format(source: Path, files: FolderFiles, choice: FormatChoice) -> So
             "choose with --format images or --format arrays"
         )
     return "images" if files.images else "arrays"
+
+
+def _in_split_folders(source: Path, paths: list[str], stats: Stats, split_folders: tuple[str, ...]) -> tuple[list[str], Stats, list[str]]:
+    """Return the paths below the folders that are splits, all of them if none is named, with their stats, and a note of the others.
+
+    Raises:
+        SourceError: a folder that is named holds nothing.
+    """
+    if not split_folders:
+        return paths, stats, []
+    tops = Counter(path.partition("/")[0] if "/" in path else "" for path in paths)
+    empty = [name for name in split_folders if not tops[name]]
+    if empty:
+        found = shown(sorted(name for name in tops if name), 10) or "none"
+        raise SourceError(f"{source}: no raw items in the folders {shown(empty)} that are to be splits; the folders are {found}")
+    others = [
+        f"{name!r} {count:,}" if name else f"no folder {count:,}" for name, count in sorted(tops.items()) if name not in split_folders
+    ]
+    below = [position for position, path in enumerate(paths) if "/" in path and path.partition("/")[0] in split_folders]
+    kept = [paths[position] for position in below]
+    note = f"left aside: {counted(len(paths) - len(kept), 'raw item')} outside the folders {'/'.join(split_folders)}: {', '.join(others)}"
+    return kept, stats[below], [note] if others else []
 
 
 def _with_ignored(listing: Listing, ignored: Mapping[str, int]) -> Listing:

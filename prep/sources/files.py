@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import os
+from array import array
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+
+import numpy as np
+import numpy.typing as npt
 
 from prep.errors import SourceError
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 ARRAY_SUFFIXES = frozenset({".npy", ".npz"})
 TABLE_SUFFIXES = frozenset({".csv", ".parquet", ".pq", ".tsv"})
+_KINDS = {**dict.fromkeys(IMAGE_SUFFIXES, "images"), **dict.fromkeys(ARRAY_SUFFIXES, "arrays")}
+
+Stats = npt.NDArray[np.int64]
+
 RAW_SUFFIXES = IMAGE_SUFFIXES | ARRAY_SUFFIXES
 
 
@@ -23,6 +31,8 @@ class FolderFiles:
         images: files with the ending of an image.
         arrays: `.npy` and `.npz` files.
         tables: CSV and Parquet files at the top of the folder.
+        stats: of the images and of the arrays, by those names: size in bytes and time of change in ns, int64, shape (n, 2);
+            -1 where a file cannot be looked at.
         ignored: other files' endings and how many files have each; hidden files and folders count as `hidden`.
     """
 
@@ -30,6 +40,7 @@ class FolderFiles:
     arrays: list[str] = field(default_factory=list)
     tables: list[str] = field(default_factory=list)
     ignored: Counter[str] = field(default_factory=Counter)
+    stats: dict[str, Stats] = field(default_factory=dict, compare=False)
 
 
 def list_files(root: Path) -> FolderFiles:
@@ -40,27 +51,36 @@ def list_files(root: Path) -> FolderFiles:
     """
     files = FolderFiles()
     seen: set[str] = set()
-
-    def refuse(error: OSError) -> None:
-        raise SourceError(f"{error.filename}: the folder cannot be read: {error.strerror}") from error
-
-    for folder, names, leaves in os.walk(root, followlinks=True, onerror=refuse):
+    stats = {"images": array("q"), "arrays": array("q")}
+    waiting = [os.fspath(root)]
+    while waiting:
+        folder = waiting.pop()
         real = os.path.realpath(folder)
         if real in seen:
             files.ignored["folder linked twice"] += 1
-            names.clear()
             continue
         seen.add(real)
-        hidden = [name for name in names if name.startswith(".")]
-        files.ignored["hidden"] += len(hidden)
-        # Links last, so that a folder's files go by its own name rather than that of a link beside it.
-        names[:] = sorted(set(names).difference(hidden), key=lambda name: (os.path.islink(os.path.join(folder, name)), name))
         relative = os.path.relpath(folder, root)
         prefix = "" if relative == os.curdir else relative.replace(os.sep, "/") + "/"
-        for name in leaves:
-            _sort_in(files, prefix, name)
-    for group in (files.images, files.arrays, files.tables):
-        group.sort()
+        folders = []
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if _is_folder(entry):
+                        folders.append((entry.is_symlink(), entry.name))
+                    else:
+                        _sort_in(files, stats, prefix, entry)
+        except OSError as error:
+            raise SourceError(f"{error.filename}: the folder cannot be read: {error.strerror}") from error
+        shown = [(is_link, name) for is_link, name in folders if not name.startswith(".")]
+        files.ignored["hidden"] += len(folders) - len(shown)
+        # Links last, so that a folder's files go by its own name rather than that of a link beside it.
+        waiting += [os.path.join(folder, name) for _, name in sorted(shown, reverse=True)]
+    files.tables.sort()
+    for kind, paths in (("images", files.images), ("arrays", files.arrays)):
+        order = sorted(range(len(paths)), key=paths.__getitem__)
+        paths[:] = [paths[position] for position in order]
+        files.stats[kind] = np.frombuffer(stats[kind], dtype=np.int64).reshape(-1, 2)[order]  # (n * 2,) -> (n, 2)
     return files
 
 
@@ -75,15 +95,29 @@ def suffix_of(path: str) -> str:
     return PurePosixPath(path).suffix.lower()
 
 
-def _sort_in(files: FolderFiles, prefix: str, name: str) -> None:
-    suffix = os.path.splitext(name)[1].lower()
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads nowhere or around in a circle
+        return False
+
+
+def _sort_in(files: FolderFiles, stats: dict[str, array[int]], prefix: str, entry: os.DirEntry[str]) -> None:
+    name = entry.name
+    suffix = name[name.rfind(".") :] if "." in name else ""
+    kind = _KINDS.get(suffix) or _KINDS.get(suffix.lower())
     if name.startswith("."):
         files.ignored["hidden"] += 1
-    elif suffix in IMAGE_SUFFIXES:
-        files.images.append(prefix + name)
-    elif suffix in ARRAY_SUFFIXES:
-        files.arrays.append(prefix + name)
-    elif suffix in TABLE_SUFFIXES and not prefix:
+    elif kind is not None:
+        (files.images if kind == "images" else files.arrays).append(prefix + name)
+        try:
+            status = entry.stat()
+        except OSError:  # told when it is read
+            stats[kind].extend((-1, -1))
+        else:
+            stats[kind].append(status.st_size)
+            stats[kind].append(status.st_mtime_ns)
+    elif suffix.lower() in TABLE_SUFFIXES and not prefix:
         files.tables.append(name)
     else:
-        files.ignored[suffix or "no ending"] += 1
+        files.ignored[suffix.lower() or "no ending"] += 1

@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
-from pathlib import Path, PurePosixPath
+import operator
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
 
 from manifests.classes import classes_of
+from manifests.columns import Coded, ColumnBuilder
 from manifests.names import name_problem
 from manifests.schema import LABEL_SEPARATOR
+from manifests.strings import PackedStrings
 from prep.errors import SourceError
-from prep.records import NO_LABELS, Failure, Listing, Record, SourceFormat
-from prep.sources.files import without_raw_suffix
+from prep.records import NO_LABELS, Failure, Listing, Records, SourceFormat
+from prep.sources.files import Stats
 from prep.sources.identity import check_distinct
 from prep.text import counted, printable, shown
 
+_BLOCK = 65_536
 
-def list_folder(root: Path, paths: list[str], format_: SourceFormat, *, allow_empty_labels: bool) -> Listing:
+
+def list_folder(
+    root: Path,
+    paths: list[str],
+    format_: SourceFormat,
+    *,
+    allow_empty_labels: bool,
+    split_folders: Sequence[str] = (),
+    stats: Stats | None = None,
+) -> Listing:
     """Make a record of each file.
 
     Args:
@@ -22,31 +39,47 @@ def list_folder(root: Path, paths: list[str], format_: SourceFormat, *, allow_em
         paths: of the raw files, relative to it.
         format_: what the raw files are.
         allow_empty_labels: take files that lie in no class folder although others do.
+        split_folders: top folders that are splits, and no classes.
+        stats: size and time of change of each file: int64, shape (n, 2).
 
     Raises:
         SourceError: two files of one ID, files without a class beside files with one, or a class name that cannot be.
     """
-    records: list[Record] = []
-    failures: list[Failure] = []
-    for path in paths:
-        id_ = without_raw_suffix(path)
-        problem = name_problem(id_)
-        if problem:
-            failures.append(Failure(id="", source=printable(path), stage="find", error=f"ID {printable(id_)!r} {problem}"))
-        else:
-            records.append(Record(id=id_, source=path, label=PurePosixPath(path).parent.name))
+    ids = [path[: path.rfind(".")] for path in paths]  # each has the ending of a raw file
+    problems = {position: problem for position, id_ in enumerate(ids) if (problem := name_problem(id_))}
+    failures = [
+        Failure(id="", source=printable(paths[position]), stage="find", error=f"ID {printable(ids[position])!r} {problem}")
+        for position, problem in problems.items()
+    ]
+    good = np.delete(np.arange(len(paths)), list(problems))
+    if problems:
+        ids, paths = [ids[position] for position in good], [paths[position] for position in good]
+    # Paths come sorted; without their endings they nearly are.
+    is_sorted = all(map(operator.lt, ids, islice(ids, 1, None)))
+    order = None if is_sorted else np.array(sorted(range(len(ids)), key=ids.__getitem__), dtype=np.int64)
+    folders = ColumnBuilder(few=None)
+    for start in range(0, len(ids), _BLOCK):
+        folders.add([id_.rpartition("/")[0] for id_ in ids[start : start + _BLOCK]])
+    labels = _labels_of(folders.coded(), split_folders)
+    names = _packed(ids)
+    del ids  # all that follows works on the columns, which take a fraction of it
+    sizes, times = (None, None) if stats is None else (stats[good, 0], stats[good, 1])
+    records = Records(names, _packed(paths), labels, sizes=sizes, times=times)
     check_distinct(records)
-    labelled = any(record.label for record in records)
-    _check_labels(records, labelled=labelled, allow_empty_labels=allow_empty_labels)
+    distinct = list(labels.distinct)
+    labelled = any(distinct)
+    _check_labels(records, distinct, labelled=labelled, allow_empty_labels=allow_empty_labels)
+    if order is not None:
+        records = records.select(order)
     if labelled:
-        classes = classes_of(record.label for record in records)
+        classes = classes_of(distinct)
         note = f"labels: name of the parent folder, {counted(len(classes), 'class', 'classes')}: {shown(list(classes), 10)}"
     else:
         note = "labels: none, as no file lies in a class folder"
     return Listing(
         format=format_,
         root=root,
-        records=sorted(records, key=lambda record: record.id),
+        records=records,
         label_columns=("label",) if labelled else (),
         label_origin="folder names" if labelled else NO_LABELS,
         failures=failures,
@@ -54,12 +87,29 @@ def list_folder(root: Path, paths: list[str], format_: SourceFormat, *, allow_em
     )
 
 
-def _check_labels(records: list[Record], *, labelled: bool, allow_empty_labels: bool) -> None:
-    several = sorted({record.label for record in records if LABEL_SEPARATOR in record.label})
+def _packed(strings: list[str]) -> PackedStrings:
+    """Pack strings block by block."""
+    builder = ColumnBuilder(few=0)
+    for start in range(0, len(strings), _BLOCK):
+        builder.add(strings[start : start + _BLOCK])
+    return builder.strings()
+
+
+def _labels_of(folders: Coded, split_folders: Sequence[str]) -> Coded:
+    """Return each record's label: the last component of its folder, unless that is a split."""
+    names = ["" if folder in split_folders else folder.rpartition("/")[2] for folder in folders.distinct]
+    distinct = sorted(set(names))
+    number = {name: position for position, name in enumerate(distinct)}
+    codes = np.array([number[name] for name in names], dtype=np.min_scalar_type(max(len(distinct) - 1, 0)))
+    return Coded(codes=folders.spread(codes), distinct=PackedStrings(distinct))
+
+
+def _check_labels(records: Records, labels: list[str], *, labelled: bool, allow_empty_labels: bool) -> None:
+    several = sorted(label for label in labels if LABEL_SEPARATOR in label)
     if several:
         raise SourceError(f"class folders must not have {LABEL_SEPARATOR!r} in their name, as it stands between classes: {shown(several)}")
-    empty = [record.source for record in records if not record.label]
-    if labelled and empty and not allow_empty_labels:
+    if labelled and "" in labels and not allow_empty_labels:
+        empty = [record.source for record in records if not record.label]
         raise SourceError(
             f"{counted(len(empty), 'file')} without a label, as they lie in no class folder while others do; "
             "move them into one, or pass --allow-empty-labels to keep them without a label",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from manifests.names import collisions, default_path, file_and_folder_clashes
+from manifests.names import collision_key, collisions, file_and_folder_clashes
+from manifests.table import default_paths
 from prep.errors import SourceError
-from prep.records import Record
+from prep.records import Record, Records
 
 
 def check_distinct(records: Sequence[Record]) -> None:
@@ -15,16 +16,21 @@ def check_distinct(records: Sequence[Record]) -> None:
     Raises:
         SourceError: every pair is listed.
     """
+    packed = Records.of(records)
+    ids = list(packed.ids)
     problems = []
-    for position, earlier in collisions(record.id for record in records):
-        one, other = records[earlier], records[position]
+    for position, earlier in collisions(ids):
+        one, other = packed[earlier], packed[position]
         same = (
             f"both map to ID {other.id!r}"
             if one.id == other.id
             else f"map to IDs that a case-insensitive disk takes for one: {one.id!r}, {other.id!r}"
         )
         problems.append(f"{one.source!r} and {other.source!r} {same}")
-    for position, other_position in file_and_folder_clashes([default_path(record.id) for record in records]):
-        problems.append(f"ID {records[position].id!r} needs a folder where ID {records[other_position].id!r} has its shard")
+    # Only a folder that is called like a shard can be in the way of one.
+    folders = {id_.rpartition("/")[0] for id_ in ids}
+    if any(".npy" in collision_key(folder) for folder in folders):
+        for position, other_position in file_and_folder_clashes(list(default_paths(packed.ids))):
+            problems.append(f"ID {packed[position].id!r} needs a folder where ID {packed[other_position].id!r} has its shard")
     if problems:
         raise SourceError("raw files that map to one ID; rename or remove one of each:", problems)

@@ -72,7 +72,7 @@ def survey_image(path: Path) -> ImageFacts:
         )
 
 
-def read_image(path: Path, *, size: tuple[int, int] | None, gray: bool) -> AnyArray:
+def read_image(path: Path, *, size: tuple[int, int] | None, gray: bool, at_least: tuple[int, int] | None = None) -> AnyArray:
     """Read an image upright, in the depth of the file; transparency is left out, as Keras' `load_img` does.
 
     A JPEG is decoded at the smallest DCT scale that is not below `size`. Sizes are reached by Pillow's bilinear filter
@@ -82,6 +82,7 @@ def read_image(path: Path, *, size: tuple[int, int] | None, gray: bool) -> AnyAr
         path: of the file.
         size: (height, width) to resize to, without keeping the aspect; None keeps the image's own.
         gray: whether to return one channel, else RGB.
+        at_least: (height, width) below which a JPEG need not be decoded, as it is resized later; without `size`.
 
     Returns:
         uint8, uint16, int32 or float32, shape (height, width, 1) or (height, width, 3).
@@ -95,9 +96,11 @@ def read_image(path: Path, *, size: tuple[int, int] | None, gray: bool) -> AnyAr
         if image.format == "PNG":
             image.load()  # its Exif may stand behind the pixels; damage must show here, not pass for missing Exif
         orientation = orientation_of(image)
-        stored_size = size[::-1] if size is not None and orientation in SIDEWAYS else size
+        stored_size, stored_least = (
+            axes[::-1] if axes is not None and orientation in SIDEWAYS else axes for axes in (size, size or at_least)
+        )
         if depth == "uint8":
-            array = _read_8_bit(image, stored_size, gray=gray)
+            array = _read_8_bit(image, stored_size, gray=gray, at_least=stored_least)
         else:
             pixels = decode_16_bit_colour(path, image) if deep_colour else deep_gray(image, raw_mode)
             array = fit_deep(pixels, np.dtype(depth), stored_size, gray=gray)
@@ -139,10 +142,10 @@ def _check_pixels(image: Image.Image) -> None:
         raise ItemError(f"has {image.width} x {image.height} pixels; at most {MAX_PIXELS:,} are read")
 
 
-def _read_8_bit(image: Image.Image, size: tuple[int, int] | None, *, gray: bool) -> AnyArray:
+def _read_8_bit(image: Image.Image, size: tuple[int, int] | None, *, gray: bool, at_least: tuple[int, int] | None) -> AnyArray:
     mode = "L" if gray else "RGB"
     if image.format in _JPEGS:
-        image.draft(mode if image.mode in {"L", "RGB"} else image.mode, None if size is None else size[::-1])
+        image.draft(mode if image.mode in {"L", "RGB"} else image.mode, None if at_least is None else at_least[::-1])
     converted = image if image.mode == mode else image.convert(mode)
     if size is not None and converted.size != size[::-1]:
         converted = converted.resize(size[::-1], Image.Resampling.BILINEAR)

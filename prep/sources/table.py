@@ -6,19 +6,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from manifests.names import collisions, name_problem
 from manifests.schema import COLUMN_NAMES, split_label
 from prep.errors import SourceError, UsageError
-from prep.records import NO_LABELS, Failure, Listing, Record, SourceFormat
+from prep.records import NO_LABELS, Failure, Listing, Record, Records, SourceFormat
 from prep.sources.files import ARRAY_SUFFIXES, FolderFiles, suffix_of, without_raw_suffix
 from prep.sources.identity import check_distinct
 from prep.sources.tablefile import read_table
 from prep.text import counted, is_text, printable, shown
 
 _LABEL_NAMES = ("label", "labels", "class", "target", "y", "category")
-_FROM_TABLE = ("split", "group")
+_FROM_TABLE = ("split", "group", "fold")
 """Columns of the contract that a table may bring along; the others are prep's to write."""
 
 _PROBED_ROWS = 100
@@ -33,12 +34,14 @@ class TableOptions:
         path_column: names the raw files.
         label_columns: hold labels, the primary one first.
         allow_empty_labels: whether rows may have no label.
+        other_columns: say something else, such as the group, and are taken for neither.
     """
 
     id_column: str | None = None
     path_column: str | None = None
     label_columns: tuple[str, ...] = ()
     allow_empty_labels: bool = False
+    other_columns: tuple[str, ...] = ()
 
 
 def list_table(table_path: Path, root: Path, files: FolderFiles, options: TableOptions) -> Listing:
@@ -57,12 +60,12 @@ def list_table(table_path: Path, root: Path, files: FolderFiles, options: TableO
     """
     table = read_table(table_path)
     frame = table.frame
-    named = [name for name in (options.id_column, options.path_column, *options.label_columns) if name is not None]
+    named = [name for name in (options.id_column, options.path_column, *options.label_columns, *options.other_columns) if name is not None]
     _check_columns(table_path, frame, named)
     lookup = _Lookup([*files.images, *files.arrays])
     path_column = options.path_column or _find_path_column(table_path, root, frame, options, lookup)
     id_column = options.id_column or ("id" if "id" in frame.columns else path_column)
-    label_columns = options.label_columns or _find_label_columns(table_path, frame, {id_column, path_column})
+    label_columns = options.label_columns or _find_label_columns(table_path, frame, {id_column, path_column, *options.other_columns})
     _check_label_names(table_path, label_columns)
     ids = [without_raw_suffix(value.removeprefix("./")) for value in frame[id_column]]
     lines = [int(line) for line in table.lines]
@@ -98,12 +101,23 @@ def list_table(table_path: Path, root: Path, files: FolderFiles, options: TableO
     return Listing(
         format=_format_of(table_path, records),
         root=root,
-        records=sorted(records, key=lambda record: record.id),
+        records=_with_stats(sorted(records, key=lambda record: record.id), files),
         label_columns=("label", *label_columns[1:]) if label_columns else (),
         label_origin=f"table column {shown(list(label_columns), len(label_columns))}" if label_columns else NO_LABELS,
         failures=failures,
         notes=notes,
     )
+
+
+def _with_stats(records: list[Record], files: FolderFiles) -> Records:
+    """Pack records, with what the files that they name are like."""
+    packed = Records.of(records)
+    paths = [*files.images, *files.arrays]
+    stats = np.concatenate([np.full((0, 2), -1), *(files.stats[kind] for kind in ("images", "arrays") if getattr(files, kind))])
+    number = {path: position for position, path in enumerate(paths)}
+    found = stats[[number[record.source] for record in records]]
+    packed.sizes, packed.times = found[:, 0], found[:, 1]
+    return packed
 
 
 class _Lookup:
@@ -139,7 +153,7 @@ def _check_columns(table_path: Path, frame: pd.DataFrame, named: Iterable[str]) 
 def _find_path_column(table_path: Path, root: Path, frame: pd.DataFrame, options: TableOptions, lookup: _Lookup) -> str:
     """Return the column whose values name files; the first rows are tried."""
     candidates = [options.id_column] if options.id_column in frame.columns and options.path_column is None else list(frame.columns)
-    candidates = [name for name in candidates if name is not None and name not in options.label_columns]
+    candidates = [name for name in candidates if name is not None and name not in {*options.label_columns, *options.other_columns}]
     probe = frame.head(_PROBED_ROWS)
     shares = {name: lookup.share(list(probe[name])) for name in candidates}
     best = [name for name in candidates if shares[name] and shares[name] == max(shares.values())]

@@ -86,6 +86,7 @@ def test_plan_says_what_build_will_do_and_why(aged: Path, out: Path) -> None:
     assert planned == {
         "add": ["cats/new"],
         "rebuild": {"cats/000": "source changed", "cats/001": "shard missing"},
+        "move": {},
         "keep": ["cats/003", *(f"dogs/00{n}" for n in range(4))],
         "gone": ["cats/002"],
         "failed": [],

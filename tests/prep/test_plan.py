@@ -1,49 +1,80 @@
-"""The plan: what a build does with each ID, decided before anything is written."""
+"""The plan: what a build does with each raw item, decided before anything is written."""
 
 from __future__ import annotations
 
 import os
+import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manifests import load_manifest
-from prep.plan import Plan, fingerprint, make_plan, raw_identity
-from prep.records import Failure, Record
+from manifests import Manifest, load_manifest
+from prep.plan import Plan, Prospect, fingerprint, make_plan, raw_identity, record_id_of
+from prep.records import Failure, Record, Records
 
 NEW, OLD = "new-recipe", "old-recipe"
 
 
-def records(*ids: str) -> list[Record]:
-    return [Record(id=id_, source=f"{id_}.png") for id_ in ids]
+def records(*ids: str) -> Records:
+    return Records.of([Record(id=id_, source=f"{id_}.png") for id_ in sorted(ids)])
+
+
+def planned(
+    identities: dict[str, str],
+    old: Manifest | None,
+    recipe: str = NEW,
+    old_recipe: str | None = NEW,
+    *,
+    other: dict[str, str] | None = None,
+    by_content: bool = False,
+) -> Plan:
+    """Plan for records of these identities; `other` are the identities of the other kind, where they are known."""
+    found = records(*identities)
+    wanted = np.array([fingerprint(identities[record.id], recipe) for record in found], dtype="S32")
+    known = np.array([fingerprint(other[record.id], recipe) if other and record.id in other else "" for record in found], dtype="S32")
+    return make_plan(found, Prospect(wanted=wanted, other=known, by_content=by_content), recipe, old, old_recipe)
 
 
 def summary(plan: Plan) -> dict[str, Any]:
     return {
         "add": [record.id for record in plan.add],
         "rebuild": {record.id: reason for record, reason in plan.rebuild},
+        "move": {record.id: row for record, row in plan.move},
         "keep": [record.id for record in plan.keep],
         "gone": list(plan.gone),
     }
 
 
+def expected(**lists: Any) -> dict[str, Any]:
+    return {"add": [], "rebuild": {}, "move": {}, "keep": [], "gone": [], **lists}
+
+
+def write_dataset(root: Path, rows: dict[str, tuple[str, str]], *, missing: str = "") -> Manifest:
+    """Write rows, ID -> (source, identity), with an empty shard each but for one."""
+    table = [{"id": id_, "label": "x", "source": source, "fingerprint": fingerprint(by, NEW)} for id_, (source, by) in sorted(rows.items())]
+    (root / "shards").mkdir(parents=True, exist_ok=True)
+    for path in (root / "shards").iterdir():
+        path.unlink()
+    pd.DataFrame(table, columns=["id", "label", "source", "fingerprint"]).to_csv(root / "manifest.csv", index=False)
+    for id_ in rows:
+        if id_ != missing:
+            (root / f"shards/{id_}.npy").touch()
+    return load_manifest(root)
+
+
 @pytest.fixture
-def dataset(tmp_path: Path) -> Path:
+def dataset(tmp_path: Path) -> Manifest:
     """a and b were built from identity 1 by the new recipe, c likewise but its shard is lost."""
-    rows = [{"id": id_, "label": "x", "fingerprint": fingerprint("1", NEW)} for id_ in "abc"]
-    pd.DataFrame(rows).to_csv(tmp_path / "manifest.csv", index=False)
-    (tmp_path / "shards").mkdir()
-    for id_ in "ab":
-        (tmp_path / f"shards/{id_}.npy").touch()
-    return tmp_path
+    return write_dataset(tmp_path, {id_: (f"{id_}.png", "1") for id_ in "abc"}, missing="c")
 
 
 @pytest.mark.parametrize(
-    ("identities", "recipe", "old_recipe", "expected"),
+    ("identities", "recipe", "old_recipe", "lists"),
     [
         ({"a": "1", "b": "1", "c": "1"}, NEW, NEW, {"keep": ["a", "b"], "rebuild": {"c": "shard missing"}}),
         ({"a": "2", "b": "1"}, NEW, NEW, {"keep": ["b"], "rebuild": {"a": "source changed"}, "gone": ["c"]}),
@@ -54,38 +85,113 @@ def dataset(tmp_path: Path) -> Path:
         ({"A": "1"}, NEW, NEW, {"add": ["A"], "gone": ["a", "b", "c"]}),
     ],
 )
-def test_each_id_has_one_fate(dataset: Path, identities: dict[str, str], recipe: str, old_recipe: str, expected: dict[str, Any]) -> None:
-    plan = make_plan(records(*identities), identities, recipe, load_manifest(dataset), old_recipe)
-    assert summary(plan) == {"add": [], "rebuild": {}, "keep": [], "gone": [], **expected}
-    assert plan.fingerprints == {id_: fingerprint(identity, recipe) for id_, identity in identities.items()}
+def test_each_id_has_one_fate(dataset: Manifest, identities: dict[str, str], recipe: str, old_recipe: str, lists: dict[str, Any]) -> None:
+    plan = planned(identities, dataset, recipe, old_recipe)
+    assert summary(plan) == expected(**lists)
+    assert dict(plan.fingerprints) == {id_: fingerprint(identity, recipe) for id_, identity in identities.items()}
 
 
 def test_without_a_dataset_everything_is_added() -> None:
-    plan = make_plan(records("a", "b"), {"a": "1", "b": "2"}, NEW, None, None)
-    assert summary(plan) == {"add": ["a", "b"], "rebuild": {}, "keep": [], "gone": []}
+    assert summary(planned({"a": "1", "b": "2"}, None, old_recipe=None)) == expected(add=["a", "b"])
 
 
-@settings(deadline=None)
-@given(st.sets(st.sampled_from("abcdef")), st.sets(st.sampled_from("abc")))
-def test_no_record_and_no_row_goes_missing(tmp_path_factory: pytest.TempPathFactory, found: set[str], changed: set[str]) -> None:
+def test_a_row_told_by_the_other_kind_of_identity_is_kept(dataset: Manifest) -> None:
+    plan = planned({"a": "content", "b": "content"}, dataset, other={"a": "1", "b": "2"})
+    assert summary(plan) == expected(keep=["a"], rebuild={"b": "source changed"}, gone=["c"])
+    assert plan.fingerprints["a"] == fingerprint("content", NEW)
+
+
+@pytest.mark.parametrize(
+    ("by_content", "identities", "lists"),
+    [
+        (True, {"b": "1", "z": "1"}, {"keep": ["b"], "move": {"z": "a"}, "gone": ["a", "c"]}),
+        (True, {"b": "1", "z": "2"}, {"keep": ["b"], "add": ["z"], "gone": ["a", "c"]}),
+        (True, {"y": "1", "z": "1"}, {"move": {"y": "a", "z": "a"}, "gone": ["a", "b", "c"]}),
+        (True, {"a": "1", "b": "1", "z": "1"}, {"keep": ["a", "b"], "add": ["z"], "gone": ["c"]}),  # the shard of c is lost
+        (False, {"b": "1", "z": "1"}, {"keep": ["b"], "add": ["z"], "gone": ["a", "c"]}),  # equal size and time prove nothing
+    ],
+)
+def test_only_equal_content_is_a_move(dataset: Manifest, by_content: bool, identities: dict[str, str], lists: dict[str, Any]) -> None:
+    assert summary(planned(identities, dataset, by_content=by_content)) == expected(**lists)
+
+
+@pytest.mark.parametrize(
+    ("rows", "identities", "lists"),
+    [
+        ({"a-0000": "1", "a-0001": "1"}, {"a": "1"}, {"keep": ["a"]}),
+        ({"a-0000": "1"}, {"a": "1"}, {"keep": ["a"]}),
+        ({"a-0000": "1", "a-0002": "1"}, {"a": "1"}, {"rebuild": {"a": "shard missing"}}),
+        ({"a-0001": "1"}, {"a": "2"}, {"rebuild": {"a": "source changed"}}),
+        ({"a-0000": "1", "a-0001": "2"}, {"a": "1"}, {"rebuild": {"a": "source changed"}}),
+        ({"a-0000": "1", "a-0001": "1"}, {"b": "1"}, {"add": ["b"], "gone": ["a-0000", "a-0001"]}),
+    ],
+)
+def test_a_record_is_kept_if_all_of_its_rows_are_there(
+    tmp_path: Path, rows: dict[str, str], identities: dict[str, str], lists: dict[str, Any]
+) -> None:
+    old = write_dataset(tmp_path, {id_: ("a.png", by) for id_, by in rows.items()})
+    plan = planned(identities, old, by_content=True)
+    assert summary(plan) == expected(**lists)
+    assert dict(plan.rows) == ({"a": sorted(rows)} if "a" in identities else {})
+
+
+def test_a_number_behind_a_name_need_not_be_that_of_a_sample(tmp_path: Path) -> None:
+    old = write_dataset(tmp_path, {"a": ("a.png", "1"), "a-0000": ("a-0000.png", "1"), "b-0000": ("b-0000.png", "1")})
+    assert summary(planned({"a": "1", "b": "1"}, old)) == expected(keep=["a"], add=["b"], gone=["a-0000", "b-0000"])
+    assert summary(planned({"a-0000": "1", "a": "1"}, old))["keep"] == ["a", "a-0000"]
+
+
+IDS = st.sampled_from(["a", "b", "c", "d", "a-0000", "é"])
+STATES = st.dictionaries(IDS, st.sampled_from("123"))
+
+
+@settings(deadline=None, max_examples=60)
+@given(STATES, STATES, st.booleans(), st.sampled_from([NEW, OLD]))
+def test_no_record_and_no_row_goes_missing(
+    tmp_path_factory: pytest.TempPathFactory, before: dict[str, str], now: dict[str, str], by_content: bool, old_recipe: str
+) -> None:
     root = tmp_path_factory.getbasetemp() / "planned"
-    (root / "shards").mkdir(parents=True, exist_ok=True)
-    pd.DataFrame([{"id": id_, "label": "x", "fingerprint": fingerprint("1", NEW)} for id_ in "abc"]).to_csv(
-        root / "manifest.csv", index=False
-    )
-    identities = {id_: "2" if id_ in changed else "1" for id_ in sorted(found)}
-    plan = make_plan(records(*identities), identities, NEW, load_manifest(root), NEW)
-    fates = [*plan.add, *(record for record, _ in plan.rebuild), *plan.keep]
-    assert sorted(record.id for record in fates) == sorted(found)
-    assert sorted([*found, *plan.gone]) == sorted({*found, *"abc"})
-    assert [record.id for record in plan.to_build] == sorted({record.id for record in fates} - {record.id for record in plan.keep})
+    old = write_dataset_of(root, before)
+    plan = planned(now, old, old_recipe=old_recipe, by_content=by_content)
+    fates = [
+        *(record.id for record in plan.add),
+        *(record.id for record, _ in plan.rebuild),
+        *(record.id for record, _ in plan.move),
+        *(record.id for record in plan.keep),
+    ]
+    assert sorted(fates) == sorted(now)
+    assert sorted(plan.gone) == sorted({*before}.difference(now))
+    assert [record.id for record in plan.to_build] == sorted({*now} - {record.id for record in plan.keep})
+    for record, row in plan.move:
+        assert by_content
+        assert now[record.id] == before[row]
+    for record in plan.keep:
+        assert now[record.id] == before[record.id]
+    # Done as planned, there is nothing to do.
+    again = planned(now, write_dataset_of(root, now), by_content=by_content)
+    assert summary(again) == expected(keep=sorted(now))
+
+
+def write_dataset_of(root: Path, identities: dict[str, str]) -> Manifest | None:
+    if not identities:
+        return None
+    rows = list(identities.items())
+    random.Random(0).shuffle(rows)  # noqa: S311  # rows written by hand are in any order
+    return write_dataset(root, {id_: (f"{id_}.png", by) for id_, by in rows})
+
+
+@pytest.mark.parametrize(
+    ("row", "record"), [("a-0000", "a"), ("a-12345", "a"), ("a-001", "a-001"), ("a", "a"), ("x/a-0000-0001", "x/a-0000")]
+)
+def test_the_record_of_a_row(row: str, record: str) -> None:
+    assert record_id_of(row) == record
 
 
 def test_an_id_that_failed_is_not_gone() -> None:
-    plan = Plan(add=[], rebuild=[], keep=[], gone=["a", "b"], fingerprints={})
-    failure = Failure(id="a", source="a.png", stage="read", error="damaged")
-    assert plan.gone_without([failure]) == ["b"]
-    assert plan.gone_without([]) == ["a", "b"]
+    plan = Plan(add=[], rebuild=[], keep=[], gone=["a", "b", "c-0000"], fingerprints={})
+    failures = [Failure(id=id_, source=f"{id_}.png", stage="read", error="damaged") for id_ in ("a", "c")]
+    assert plan.gone_without(failures) == ["b"]
+    assert plan.gone_without([]) == ["a", "b", "c-0000"]
 
 
 # What a raw file is known by

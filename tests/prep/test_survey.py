@@ -21,7 +21,7 @@ LARGE = ImageFacts(height=80, width=90, gray=False, depth="uint8", alpha=True, a
 
 
 def survey(*facts: ImageFacts) -> Survey:
-    return Survey({f"id-{i}": fact for i, fact in enumerate(facts)})
+    return Survey.of({f"id-{i}": fact for i, fact in enumerate(facts)})
 
 
 @pytest.mark.parametrize(
@@ -107,8 +107,8 @@ def test_arrays_keep_what_is_theirs(options: dict[str, Any], dtype: str | None, 
 
 
 def test_an_option_of_another_kind_of_file_is_refused() -> None:
-    with pytest.raises(UsageError, match="--size does not go with a source of arrays"):
-        resolve_recipe("arrays", ShardOptions(size=(8, 8)), Survey())
+    with pytest.raises(UsageError, match="--color does not go with a source of arrays"):
+        resolve_recipe("arrays", ShardOptions(color="gray"), Survey())
 
 
 @pytest.mark.parametrize(

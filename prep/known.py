@@ -1,0 +1,147 @@
+"""What earlier builds found out about raw files, so that an unchanged one is not opened again. Safe to delete."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import PIL
+from numpy.lib import format as npy_format
+
+from manifests.atomic import replacing
+from manifests.strings import PackedStrings
+from prep.joining import positions_among
+from prep.records import UNKNOWN, Records
+from prep.sources.images import ImageFacts
+
+NAME = "known"
+"""File in the folder of the state of builds."""
+
+FACTS = np.dtype([("height", "<i4"), ("width", "<i4"), ("gray", "?"), ("depth", "u1"), ("alpha", "?"), ("animated", "?"), ("there", "?")])
+"""`ImageFacts` as one row; `there` is false for a file whose header nobody has read."""
+
+DEPTHS = ("uint8", "uint16", "int32", "float32")
+
+DIGEST_BYTES = 32
+
+_MAGIC = {"known": 1, "pillow": PIL.__version__}
+_ALIGNMENT = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What is known of raw files.
+
+    Attributes:
+        sources: of the files, relative to the source's folder.
+        sizes, times: when they were looked into: int64, shape (n,).
+        facts: of dtype `FACTS`, shape (n,).
+        digests: SHA-256 of the content: uint8, shape (n, 32); all zero where nobody has read it.
+    """
+
+    sources: PackedStrings
+    sizes: npt.NDArray[np.int64]
+    times: npt.NDArray[np.int64]
+    facts: npt.NDArray[np.void]
+    digests: npt.NDArray[np.uint8]
+
+    @classmethod
+    def nothing(cls, records: Records) -> Known:
+        """Return that nothing is known of these records' files but what a look from outside tells."""
+        return cls(
+            sources=records.sources,
+            sizes=records.sizes,
+            times=records.times,
+            facts=np.zeros(len(records), dtype=FACTS),
+            digests=np.zeros((len(records), DIGEST_BYTES), dtype=np.uint8),
+        )
+
+    def of(self, records: Records) -> Known:
+        """Return what of this still holds of these records' files, in their order; what is changed is unknown."""
+        now = Known.nothing(records)
+        at = positions_among(records.sources, self.sources)
+        same = at >= 0
+        same[same] = (self.sizes[at[same]] == records.sizes[same]) & (self.times[at[same]] == records.times[same])
+        same &= records.sizes != UNKNOWN
+        now.facts[same] = self.facts[at[same]]
+        now.digests[same] = self.digests[at[same]]
+        return now
+
+    def equals(self, other: Known) -> bool:
+        """Return whether both say the same."""
+        mine, others = self._arrays(), other._arrays()
+        return mine.keys() == others.keys() and all(np.array_equal(mine[name], others[name]) for name in mine)
+
+    def save(self, path: Path) -> None:
+        """Write this to a file.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        arrays = self._arrays()
+        with replacing(path) as file:
+            file.write(json.dumps({**_MAGIC, "arrays": list(arrays)}).encode() + b"\n")
+            for array in arrays.values():
+                file.write(b"\0" * (-file.tell() % _ALIGNMENT))
+                npy_format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+
+    def _arrays(self) -> dict[str, npt.NDArray[Any]]:
+        arrays = {f"source_{name}": array for name, array in self.sources.arrays().items()}
+        arrays |= {"sizes": self.sizes, "times": self.times, "facts": self.facts}
+        return arrays | ({"digests": self.digests} if self.digests.any() else {})
+
+    @classmethod
+    def load(cls, path: Path) -> Known | None:
+        """Return what a file says, mapped into memory; None where there is none that this release can use."""
+        try:
+            with open(path, "rb") as file:
+                head = json.loads(file.readline())
+                if not isinstance(head, dict) or {**head, "arrays": None} != {**_MAGIC, "arrays": None}:
+                    return None
+                arrays = {name: _mapped(file, path) for name in head["arrays"]}
+            return cls._from(arrays)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):  # damaged or cut short: it is only a memory
+            return None
+
+    @classmethod
+    def _from(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Known:
+        prefix = "source_"
+        sources = PackedStrings.of_arrays({name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)})
+        count = len(sources)
+        digests = arrays.get("digests", np.zeros((count, DIGEST_BYTES), dtype=np.uint8))
+        kinds = {"sizes": (np.int64, (count,)), "times": (np.int64, (count,)), "facts": (FACTS, (count,))}
+        if digests.shape != (count, DIGEST_BYTES) or any(
+            arrays[name].dtype != dtype or arrays[name].shape != shape for name, (dtype, shape) in kinds.items()
+        ):
+            raise ValueError("arrays that do not belong together")
+        return cls(sources=sources, sizes=arrays["sizes"], times=arrays["times"], facts=arrays["facts"], digests=digests)
+
+
+def facts_row(facts: ImageFacts) -> tuple[int, int, bool, int, bool, bool, bool]:
+    """Return facts as a row of dtype `FACTS`."""
+    return facts.height, facts.width, facts.gray, DEPTHS.index(facts.depth), facts.alpha, facts.animated, True
+
+
+def _mapped(file: Any, path: Path) -> npt.NDArray[Any]:
+    """Return the array that a file goes on with, and go behind it."""
+    file.seek(-file.tell() % _ALIGNMENT, os.SEEK_CUR)
+    version = npy_format.read_magic(file)
+    if version != (1, 0):
+        raise ValueError(f"an array of version {version}")
+    shape, fortran, dtype = npy_format.read_array_header_1_0(file)
+    if fortran or dtype.hasobject:
+        raise ValueError("an array of another kind")
+    count = int(np.prod(shape, dtype=np.int64))
+    offset = file.tell()
+    file.seek(count * dtype.itemsize, os.SEEK_CUR)
+    if file.tell() > os.fstat(file.fileno()).st_size:
+        raise ValueError("cut short")
+    if not count:
+        return np.zeros(shape, dtype=dtype)
+    return np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=shape).view(np.ndarray)

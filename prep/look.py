@@ -1,0 +1,123 @@
+"""What is known of the raw files, from earlier builds and, where that does not tell, from looking into them now."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from manifests.schema import STATE_FOLDER
+from manifests.strings import Positions
+from prep.chunk import chunks_of
+from prep.executors import Workers
+from prep.gather import gather
+from prep.known import NAME, Known, facts_row
+from prep.looking import LookChunk, look_chunk
+from prep.records import UNKNOWN, Failure, Listing, Record, Records
+from prep.report import Reporter
+
+_BLOCK = 65_536
+"""Records looked into before what was found is packed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What is known of a listing's raw files.
+
+    Attributes:
+        records: of the listing.
+        known: of each of them.
+        usable: positions of those that could be read, as far as they had to be: int64.
+        failures: of the others.
+    """
+
+    records: Records
+    known: Known
+    usable: Positions
+    failures: Sequence[Failure]
+
+
+def read_known(out: Path) -> Known | None:
+    """Return what earlier builds found out, if they left it."""
+    return Known.load(out / STATE_FOLDER / NAME)
+
+
+def keep_known(known: Known, out: Path) -> None:
+    """Keep what was found out for later builds; that it cannot be kept is no reason to stop."""
+    before = read_known(out)
+    if before is None or not before.equals(known):
+        with contextlib.suppress(OSError):
+            known.save(out / STATE_FOLDER / NAME)
+
+
+def look_into(
+    listing: Listing, before: Known | None, workers: Workers, report: Reporter, *, content: bool, stop_after: int | None = None
+) -> Seen:
+    """Find out what the survey and the plan need.
+
+    Args:
+        listing: of the source.
+        before: what earlier builds found out, or None.
+        workers: where files are read.
+        report: shows how far it is.
+        content: whether to tell changed files by all their bytes, which are then read whatever is known.
+        stop_after: so many failures end it early.
+    """
+    records = listing.records
+    _look_again_from_outside(listing.root, records)
+    known = Known.nothing(records) if before is None or content else before.of(records)
+    is_image = listing.format == "images"
+    due = np.full(len(records), content) | (records.sizes == UNKNOWN) | (~known.facts["there"] if is_image else False)
+    seen = Seen(records=records, known=known, usable=np.arange(len(records)), failures=[])
+    failures = _read(listing.root, seen, np.flatnonzero(due), workers, report, header=is_image, content=content, stop_after=stop_after)
+    return Seen(records=records, known=known, usable=np.delete(seen.usable, sorted(failures)), failures=list(failures.values()))
+
+
+def read_contents(root: Path, seen: Seen, positions: Positions, workers: Workers, report: Reporter) -> None:
+    """Read files for their digests; one that cannot be read has none, and is told when it is built."""
+    _read(root, seen, positions, workers, report, header=False, content=True)
+
+
+def _read(
+    root: Path,
+    seen: Seen,
+    positions: Positions,
+    workers: Workers,
+    report: Reporter,
+    *,
+    header: bool,
+    content: bool,
+    stop_after: int | None = None,
+) -> dict[int, Failure]:
+    """Fill in what is known of the files at these positions; return the failures by position."""
+    failures: dict[int, Failure] = {}
+    for start in range(0, len(positions), _BLOCK):
+        block = positions[start : start + _BLOCK]
+        records: list[Record] = seen.records.take(block)
+        chunks = [LookChunk(root=root, records=part, header=header, content=content) for part in chunks_of(records, workers.count)]
+        looks, failed = gather(
+            workers, look_chunk, chunks, what="survey", report=report, stop_after=None if stop_after is None else stop_after - len(failures)
+        )
+        by_id = {failure.id: failure for failure in failed}
+        for position, record in zip(block.tolist(), records, strict=True):
+            look = looks.get(record.id)
+            if look is None:
+                failures[position] = by_id[record.id]
+                continue
+            if look.facts is not None:
+                seen.known.facts[position] = facts_row(look.facts)
+            if look.sha256 is not None:
+                seen.known.digests[position] = np.frombuffer(look.sha256, dtype=np.uint8)
+    return failures
+
+
+def _look_again_from_outside(root: Path, records: Records) -> None:
+    """Fill in size and time of the files that the listing does not tell them of."""
+    for position in np.flatnonzero(records.sizes == UNKNOWN).tolist():
+        with contextlib.suppress(OSError):
+            status = os.stat(root / records.sources[position])
+            records.sizes[position], records.times[position] = status.st_size, status.st_mtime_ns

@@ -1,0 +1,84 @@
+"""Which shards of a dataset are there, from listing its folders instead of asking for each file."""
+
+from __future__ import annotations
+
+import enum
+import os
+
+import numpy as np
+import numpy.typing as npt
+
+from manifests.columns import coded, values_of
+from manifests.manifest import Manifest
+from manifests.names import SHARD_FOLDER
+from manifests.strings import PackedStrings
+from prep.shards import shard_bytes
+
+
+class Damage(enum.IntEnum):
+    """What is wrong with a shard as far as a look at its size tells; `prep verify` reads it."""
+
+    NONE = 0
+    MISSING = 1
+    WRONG_SIZE = 2
+
+
+_BLOCK = 65_536
+
+
+def damage_of(manifest: Manifest) -> npt.NDArray[np.uint8]:
+    """Return what is wrong with the shard of each row, by the values of `Damage`: uint8, shape (len(manifest),).
+
+    Shards are looked for where a build writes them, `shards/<id>.npy`.
+    """
+    column = manifest.table.column("id")
+    ids = column if isinstance(column, PackedStrings) else PackedStrings(values_of(column))
+    wanted = _sizes(manifest)
+    found = np.empty(len(ids), dtype=np.int64)
+    folders: dict[str, dict[str, int]] = {}
+    last = "\0"
+    inside: dict[str, int] = {}
+    for start in range(0, len(ids), _BLOCK):
+        names = ids.take(np.arange(start, min(start + _BLOCK, len(ids))))
+        for row, id_ in enumerate(names, start):
+            folder, _, name = id_.rpartition("/")
+            if folder != last:
+                # IDs are sorted, so a folder that was left hardly ever comes again.
+                if sum(map(len, folders.values())) > _NAMES_AT_ONCE:
+                    folders.clear()
+                last, inside = folder, folders.setdefault(folder, {}) or _listed(os.path.join(manifest.root, SHARD_FOLDER, folder))
+                folders[folder] = inside
+            found[row] = inside.get(f"{name}.npy", -1)
+    damage = np.zeros(len(ids), dtype=np.uint8)
+    damage[(wanted >= 0) & (found != wanted)] = Damage.WRONG_SIZE
+    damage[found < 0] = Damage.MISSING
+    return damage
+
+
+_NAMES_AT_ONCE = 65_536
+
+
+def _listed(folder: str) -> dict[str, int]:
+    """Return name -> size of what a folder holds."""
+    sizes: dict[str, int] = {}
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                try:
+                    sizes[entry.name] = entry.stat().st_size
+                except OSError:  # a link that leads nowhere: missing
+                    continue
+    except (FileNotFoundError, NotADirectoryError):
+        return sizes
+    return sizes
+
+
+def _sizes(manifest: Manifest) -> npt.NDArray[np.int64]:
+    """Return the bytes that each shard should have: int64; -1 where the row does not say."""
+    if not {"shape", "dtype"} <= set(manifest.table.columns):
+        return np.full(len(manifest), -1, dtype=np.int64)
+    shapes, dtypes = coded(manifest.table.column("shape")), coded(manifest.table.column("dtype"))
+    pairs = shapes.codes.astype(np.int64) * len(dtypes.distinct) + dtypes.codes
+    distinct, inverse = np.unique(pairs, return_inverse=True)
+    names = [(shapes.distinct[int(pair) // len(dtypes.distinct)], dtypes.distinct[int(pair) % len(dtypes.distinct)]) for pair in distinct]
+    return np.array([shard_bytes(shape, dtype) if shape and dtype else -1 for shape, dtype in names], dtype=np.int64)[inverse]
