@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pandas as pd
 
-from manifests.atomic import TEMPORARY_PREFIX
+from manifests.commitlog import finish_if_begun
 from manifests.errors import ArrayFileError, ManifestError
 from manifests.manifest import Manifest
-from manifests.metadata import Metadata, common_array, write_metadata
+from manifests.metadata import Metadata, common_array
 from manifests.names import name_problem, resolve_inside
 from manifests.npyfile import read_file_header
 from manifests.schema import MANIFEST_NAME, METADATA_NAME, format_shape
-from manifests.store import load_manifest, write_manifest
+from manifests.store import load_manifest
 from manifests.verification import file_sha256
-from prep.errors import OutputError, SourceError, UsageError
+from prep.errors import SourceError, UsageError
 from prep.executors import default_workers
-from prep.interrupts import held_off
 from prep.labels import label_specs
+from prep.prepare import filled_splits
 from prep.records import Listing, Record
 from prep.report import Reporter, StderrReporter
-from prep.rows import assign_split_column
 from prep.sources.files import FolderFiles, list_files, without_raw_suffix
 from prep.sources.table import TableOptions, list_table
+from prep.splitcolumns import assign_split_columns, check_given, remembered
 from prep.splits import SplitSpec
 from prep.text import counted, printable
+from prep.workarea import work_area
 
 _ADOPTED = {"format": "adopted"}
 """The recipe of a dataset whose shards were not made here."""
@@ -41,7 +40,7 @@ class AdoptOptions:
 
     Attributes:
         table: which columns of the labels' table mean what, and whether arrays may have no label.
-        splits: shares of the splits; None keeps those that are there.
+        splits: splits, groups and folds; what is left out is as it was.
     """
 
     table: TableOptions = field(default_factory=TableOptions)
@@ -67,44 +66,41 @@ def adopt(folder: str | Path, labels: str | Path, options: AdoptOptions | None =
         raise UsageError(f"{folder}: no such folder of .npy files")
     if not labels.is_file():
         raise UsageError(f"{labels}: no such table of labels")
+    finish_if_begun(folder)
     old = _adopted_before(folder)
+    splits = filled_splits(options.splits, old.metadata.splits if old else {})
     files = list_files(folder)
-    arrays = FolderFiles(arrays=[path for path in files.arrays if path.endswith(".npy")])
+    kept = [position for position, path in enumerate(files.arrays) if path.endswith(".npy")]
+    arrays = FolderFiles(arrays=[files.arrays[position] for position in kept], stats={"arrays": files.stats["arrays"][kept]})
     if not arrays.arrays:
         raise SourceError(f"{folder}: no .npy files below it")
     if len(arrays.arrays) < len(files.arrays):
         report.note(
             f"left aside: {counted(len(files.arrays) - len(arrays.arrays), '.npz file')}; a shard is a .npy file (see prep build-shards)"
         )
-    listing = list_table(labels, folder, arrays, _table_options(labels, options.table))
+    listing = list_table(
+        labels, folder, arrays, _table_options(labels, replace(options.table, other_columns=splits.columns if splits else ()))
+    )
+    unlabelled = _unlabelled(listing, arrays.arrays, allow=options.table.allow_empty_labels)
     for note in listing.notes:
-        report.note(note)
-    records = [*listing.records, *_unlabelled(listing, arrays.arrays, allow=options.table.allow_empty_labels)]
+        if unlabelled and note.startswith("left aside: "):  # said of files that no row names, which here are taken
+            report.note(f"taken without a label: {counted(len(unlabelled), 'array')} that no row names")
+        else:
+            report.note(note)
+    records = [*listing.records, *unlabelled]
+    check_given(records, splits)
     frame = pd.DataFrame(_rows(folder, records, report), dtype=str).fillna("")
-    splits = options.splits or (SplitSpec.from_dict(old.metadata.splits) if old else None)
     if splits is not None:
-        assign_split_column(frame, splits, old, report)
+        assign_split_columns(frame, splits, old, report, records)
     metadata = Metadata(
         array=common_array(list(frame["shape"].unique()), list(frame["dtype"].unique())),
         labels=label_specs(frame, listing.label_columns, old.metadata.labels if old else {}),
         recipe=_ADOPTED,
-        splits=splits.as_dict() if splits else {},
+        splits=remembered(splits, frame, old, []) if splits else {},
     )
-    _write(folder, frame, metadata)
+    with work_area(folder, keeps_parts=False) as area:
+        area.commit(frame, metadata, None, [], [])
     return load_manifest(folder)
-
-
-def _write(folder: Path, frame: pd.DataFrame, metadata: Metadata) -> None:
-    """Let both files take the old ones' place together: what takes room is written before, then there are only renames."""
-    try:
-        with TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=folder) as stage:
-            write_metadata(metadata, Path(stage) / METADATA_NAME)
-            write_manifest(frame, Path(stage) / MANIFEST_NAME)
-            with held_off():
-                for name in (METADATA_NAME, MANIFEST_NAME):
-                    os.replace(Path(stage) / name, folder / name)
-    except OSError as error:
-        raise OutputError(f"{error.filename or folder}: cannot be written: {error.strerror or error}") from error
 
 
 def _table_options(labels: Path, table: TableOptions) -> TableOptions:

@@ -12,28 +12,32 @@ from typing import Any
 import pandas as pd
 
 from manifests.checking import check_rows
+from manifests.commitlog import finish_if_begun
 from manifests.csvfile import read_csv
 from manifests.errors import InvalidManifestError, Problem
 from manifests.manifest import Manifest
 from manifests.metadata import ArraySpec, Metadata, common_array
 from manifests.names import default_path
-from manifests.schema import FAILURES_NAME, STATE_FOLDER
+from manifests.schema import FAILURES_NAME
 from manifests.store import load_manifest
 from manifests.verification import check_tasks
 from prep.conflicts import array_conflict
 from prep.copying import CopyItem, CopyTask, copy_shards
 from prep.errors import ConflictError, SourceError, UsageError
 from prep.executors import Workers, default_workers
-from prep.output import Stage, staged
+from prep.output import entries
 from prep.readers import open_readers
 from prep.records import Failure
 from prep.report import Reporter, StderrReporter
 from prep.shards import WrittenShard
+from prep.statistics import union_statistics
 from prep.text import counted, shown
 from prep.union import MERGED, MergeOptions, Union, unite
+from prep.workarea import WorkArea, work_area
 
 _TASK_ITEMS = 64
 _FAILURE_COLUMNS = ("id", "source", "stage", "error")
+_TYPE_COLUMN = "type"  # which older releases did not write
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,14 +110,18 @@ def merge_datasets(
     _refuse(union, union.conflicts)
     failures = _failures(union, options)
     _tell(union, report)
-    with staged(out) as stage, open_readers(workers or default_workers(), len(union.frame)) as readers:
-        written = _copy_all(union, stage, readers, report)
+    with work_area(out, keeps_parts=False) as area, open_readers(workers or default_workers(), len(union.frame)) as readers:
+        written = _copy_all(union, area, readers, report)
         frame = _complete(union, written)
         if not options.mixed:
             _refuse(union, _array_conflicts(union, frame))
         array = common_array(list(frame["shape"].unique()), list(frame["dtype"].unique())) if len(frame) else None
         metadata = Metadata(array=array, labels=union.labels, recipe=union.recipe, splits=union.splits)
-        stage.commit(frame, metadata, failures, list(frame["id"]), [])
+        statistics = union_statistics(frame, metadata, [side.metadata.statistics for side in (union.a, union.b)])
+        if statistics and "channels" not in statistics:
+            report.note("statistics: only classes are counted, as the training data are not those of either dataset")
+        metadata = replace(metadata, statistics=statistics)
+        area.commit(frame, metadata, failures, list(frame["id"]), [])
     return MergeSummary(
         out=os.fspath(out),
         ids=len(frame),
@@ -134,7 +142,8 @@ def _check_out(datasets: Sequence[Manifest], out: Path) -> None:
             raise UsageError(f"{out}: is the dataset {root}, lies in it or holds it; choose a folder of its own for the union")
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out}: is a file; expected a folder")
-    found = sorted(entry.name for entry in out.iterdir() if entry.name != STATE_FOLDER) if out.is_dir() else []
+    finish_if_begun(out)
+    found = entries(out)
     if found:
         raise UsageError(f"{out}: holds files already ({shown(found, 3)}); merge writes a new dataset: choose an empty or new folder")
 
@@ -168,13 +177,11 @@ def _tell(union: Union, report: Reporter) -> None:
         report.note(f"resolved as asked: {', '.join(f'{kind} {count:,}' for kind, count in kinds.items())}")
     if union.recipe == MERGED:
         report.note("recipe: not one of a single build, so build-shards will not go on with this dataset; rebuild A or B and merge again")
-    if union.a.metadata.statistics or union.b.metadata.statistics:
-        report.note("statistics: left out, as neither dataset's are those of the union")
     if "split" in union.frame.columns and (union.frame["split"] == "").any():
         report.note(f"splits: {counted(int((union.frame['split'] == '').sum()), 'ID has', 'IDs have')} none")
 
 
-def _copy_all(union: Union, stage: Stage, workers: Workers, report: Reporter) -> dict[str, WrittenShard]:
+def _copy_all(union: Union, area: WorkArea, workers: Workers, report: Reporter) -> dict[str, WrittenShard]:
     """Copy every shard below the stage.
 
     Raises:
@@ -182,7 +189,7 @@ def _copy_all(union: Union, stage: Stage, workers: Workers, report: Reporter) ->
     """
     written: dict[str, WrittenShard] = {}
     problems = list(_damaged_packs(union))
-    tasks = [] if problems else [task for name in ("A", "B") for task in _copy_tasks(union, stage, name)]
+    tasks = [] if problems else [task for name in ("A", "B") for task in _copy_tasks(union, area, name)]
     with report.progress(len(union.frame), "merge") as advance:
 
         def take(done: list[tuple[str, WrittenShard | str]]) -> None:
@@ -200,7 +207,7 @@ def _copy_all(union: Union, stage: Stage, workers: Workers, report: Reporter) ->
     return written
 
 
-def _copy_tasks(union: Union, stage: Stage, name: str) -> Iterator[CopyTask]:
+def _copy_tasks(union: Union, area: WorkArea, name: str) -> Iterator[CopyTask]:
     manifest = union.b if name == "B" else union.a
     columns = [_column(manifest, column) for column in ("id", "path", "row", "shape", "dtype", "sha256")]
     items = [
@@ -209,7 +216,7 @@ def _copy_tasks(union: Union, stage: Stage, name: str) -> Iterator[CopyTask]:
         if (id_ in union.from_b) == (name == "B")
     ]
     for start in range(0, len(items), _TASK_ITEMS):
-        yield CopyTask(root=manifest.root, target=stage.folder, items=items[start : start + _TASK_ITEMS])
+        yield CopyTask(root=manifest.root, target=area.folder, items=items[start : start + _TASK_ITEMS])
 
 
 def _damaged_packs(union: Union) -> Iterator[str]:
@@ -265,7 +272,8 @@ def _read_failures(path: Path) -> list[Failure]:
     if missing:
         text = "is missing; build again to write the file anew, or remove it"
         raise InvalidManifestError(str(path), [Problem(kind=f"no-{column}-column", column=column, message=text) for column in missing])
-    return [Failure(**dict(zip(_FAILURE_COLUMNS, row, strict=True))) for row in zip(*(frame[c] for c in _FAILURE_COLUMNS), strict=True)]
+    columns = [*_FAILURE_COLUMNS, *([_TYPE_COLUMN] if _TYPE_COLUMN in frame.columns else [])]
+    return [Failure(**dict(zip(columns, row, strict=True))) for row in zip(*(frame[c] for c in columns), strict=True)]
 
 
 def _column(manifest: Manifest, name: str) -> list[str]:

@@ -34,6 +34,7 @@ FILE_COLUMNS = ("path", "row", "shape", "dtype", "sha256", "source", "fingerprin
 """Columns that tell of a shard: they come from the dataset that the shard comes from."""
 
 _ABSENT = "absent"
+_ABSENT_KEYS = {_ABSENT, "absent_folds", "absent_groups"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,7 +170,7 @@ def _names_all(labels: pd.Series[str], classes: Sequence[str]) -> bool:
 
 def _splits(frame: pd.DataFrame, in_order: Sequence[Manifest], prefixes: tuple[str, str]) -> Mapping[str, Any]:
     """Return how splits were made if both were made so; else only the order of their names."""
-    specs = [{key: value for key, value in manifest.metadata.splits.items() if key != _ABSENT} for manifest in in_order]
+    specs = [{key: value for key, value in manifest.metadata.splits.items() if key not in _ABSENT_KEYS} for manifest in in_order]
     if specs[0] and specs[0] == specs[1]:
         absent = {} if any(prefixes) else _absent(frame, in_order)
         return {**specs[0], **({_ABSENT: absent} if absent else {})}

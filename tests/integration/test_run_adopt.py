@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
@@ -207,7 +206,7 @@ def test_a_full_disk_leaves_all_as_it_was(function: str, again: bool, tutorial: 
         raise OSError(28, "No space left on device", str(tutorial / "manifest.csv"))
 
     with monkeypatch.context() as patch:
-        patch.setattr(sys.modules["prep.adoption"], function, fail)  # `prep.adoption` itself is the function
+        patch.setattr(f"prep.workarea.{function}", fail)
         check_refused(adopt(tutorial, "--split", "train=0.5,val=0.5"), 1, "manifest.csv", "No space left")
     assert snapshot(tutorial) == before
     assert adopt(tutorial).code == 0

@@ -238,7 +238,7 @@ def test_failures_are_those_of_both_without_ids_that_have_a_row(both: tuple[Path
     (both[0] / "failures.csv").write_text(header + "dogs/7,dogs/7.png,read,e\nx,x.png,read,e\n")
     (both[1] / "failures.csv").write_text(header + "x,x.png,read,e\n,y.png,find,e\n")
     assert prep("merge", *both, out, "--json").json["failures"] == 2
-    assert (out / "failures.csv").read_text() == header + ",y.png,find,e\nx,x.png,read,e\n"
+    assert (out / "failures.csv").read_text() == "id,source,stage,type,error\n,y.png,find,ItemError,e\nx,x.png,read,ItemError,e\n"
     assert prep("merge", *both, out.with_name("p"), "--prefix-b", "b/").code == 0
     assert "b/x,x.png" in (out.with_name("p") / "failures.csv").read_text()
 
@@ -318,7 +318,7 @@ def no_space(*_: object, **__: object) -> NoReturn:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "somewhere")
 
 
-@pytest.mark.parametrize("step", ["prep.copying._copy_bytes", "prep.output.write_manifest", "prep.output.os.replace", "prep.output.locked"])
+@pytest.mark.parametrize("step", ["prep.copying._copy_bytes", "prep.workarea.write_manifest", "os.replace", "prep.workarea.locked"])
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_disk_that_is_full_at_any_step_leaves_nothing(
     step: str, workers: str, both: tuple[Path, Path], out: Path, monkeypatch: pytest.MonkeyPatch
@@ -374,6 +374,6 @@ main()
 
 
 def test_a_stage_that_a_killed_merge_left_goes_with_the_next(both: tuple[Path, Path], out: Path) -> None:
-    write_array(out / STATE_FOLDER / "stage-0123" / "shards" / "x.npy", [1.0])
+    write_array(out / STATE_FOLDER / "build" / "shards" / "x.npy", [1.0])
     assert prep("merge", *both, out).code == 0
     check_merged(out, *both)

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from prep.assignment import assign_splits
 from prep.errors import UsageError
-from prep.splits import SplitSpec, assign_splits, parse_splits
+from prep.splits import SplitSpec, parse_splits, spec_differences
 
 USUAL = {"train": Fraction(8, 10), "val": Fraction(1, 10), "test": Fraction(1, 10)}
 
@@ -222,3 +223,75 @@ def test_classes_of_one_sample_do_not_starve_the_small_splits() -> None:
     ids = [f"{number:03d}" for number in range(100)]
     found = Counter(assign_splits(ids, ids, parse_splits("train=0.8,val=0.1,test=0.1", 0), {}))
     assert found == {"train": 80, "val": 10, "test": 10}
+
+
+# Groups, columns, folders, folds
+
+
+FULL = [
+    SplitSpec(column="part"),
+    SplitSpec(folders=("train", "valid", "test"), group_regex="(p[0-9]+)"),
+    SplitSpec(group_by="patient"),
+    SplitSpec(folds=5, seed=3),
+    SplitSpec(fractions={"dev": Fraction(4, 5), "test": Fraction(1, 5)}, seed=7, group_by="patient", folds=2),
+]
+
+
+@pytest.mark.parametrize("made", FULL, ids=str)
+def test_every_spec_survives_json(made: SplitSpec) -> None:
+    assert SplitSpec.from_dict(json.loads(json.dumps(made.as_dict()))) == made
+
+
+def test_a_plain_spec_is_stored_as_it_always_was() -> None:
+    assert list(spec(seed=7).as_dict().items()) == [
+        ("names", ["train", "val", "test"]),
+        ("fractions", {"train": "4/5", "val": "1/10", "test": "1/10"}),
+        ("seed", 7),
+    ]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {"column": 3},
+        {"group_by": ["a"]},
+        {"group_regex": "("},
+        {"folds": "5"},
+        {"folds": 1.5},
+        {"folds": True},
+        {"folds": -2},
+        {"folders": 3},
+        {"folders": [3, 4]},
+        {"folders": ["a/b"]},
+        {"column": "a", "folders": ["b"]},
+    ],
+)
+def test_stored_specs_that_cannot_be_are_refused(raw: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=r"dataset\.json: splits cannot be understood"):
+        SplitSpec.from_dict(raw)
+
+
+@pytest.mark.parametrize(
+    ("given_", "stored", "expected"),
+    [
+        (SplitSpec(folds=3), None, SplitSpec(folds=3)),
+        (SplitSpec(folds=3), SplitSpec(column="part", group_by="p"), SplitSpec(column="part", group_by="p", folds=3)),
+        (spec("a=1"), SplitSpec(column="part", group_by="p"), SplitSpec(fractions={"a": Fraction(1)}, group_by="p")),
+        (SplitSpec(group_by="p"), spec(seed=7), SplitSpec(fractions=USUAL, seed=7, group_by="p")),
+        (SplitSpec(group_regex="(x)"), SplitSpec(group_by="p", folds=2), SplitSpec(group_regex="(x)", folds=2)),
+        (SplitSpec(folds=3, seed=5), spec(seed=7), SplitSpec(fractions=USUAL, seed=5, folds=3)),
+        (spec(), spec(seed=7), spec()),
+    ],
+)
+def test_what_is_left_out_is_as_it_was(given_: SplitSpec, stored: SplitSpec | None, expected: SplitSpec) -> None:
+    assert given_.filled_from(stored) == expected
+
+
+def test_specs_say_in_what_they_differ() -> None:
+    assert spec_differences(spec(), spec()) == []
+    assert spec_differences(spec("a=1"), SplitSpec(fractions={"b": Fraction(1)}, seed=3, group_by="p")) == [
+        "fractions: a=1 -> b=1",
+        "seed: 0 -> 3",
+        "group_by: none -> p",
+    ]
+    assert spec_differences(None, SplitSpec(folds=2)) == ["seed: none -> 0", "folds: none -> 2"]

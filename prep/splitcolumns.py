@@ -1,0 +1,203 @@
+"""The columns `group`, `split` and `fold` of a dataset's rows, and what `dataset.json` remembers of them."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import pandas as pd
+
+from manifests.counts import split_order
+from manifests.manifest import Manifest
+from prep.assignment import assign_splits, check_enough_for_folds, check_groups_whole
+from prep.given import groups_of, splits_given
+from prep.labels import are_measurements
+from prep.records import Failure, Record
+from prep.report import Reporter
+from prep.splits import SplitSpec, check_held_out, spec_differences
+from prep.text import counted, shown
+
+ABSENT = "absent"
+"""Key under `splits` in dataset.json: IDs that have no row as their raw item fails, and the split they keep."""
+
+ABSENT_KEYS = (ABSENT, "absent_folds", "absent_groups")
+"""Likewise, with the fold that they keep, and the group that they belong to."""
+
+_SAMPLE_OF_SEVERAL = re.compile(r"(.+)-[0-9]{4,}", re.DOTALL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Before:
+    """What the rows that were there had, those included that failed since; each empty if it is not to stay.
+
+    Attributes:
+        splits: ID -> split.
+        folds: ID -> fold.
+        groups: ID -> group.
+    """
+
+    splits: Mapping[str, str] = field(default_factory=dict)
+    folds: Mapping[str, str] = field(default_factory=dict)
+    groups: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, old: Manifest | None, spec: SplitSpec) -> _Before:
+        if old is None:
+            return cls()
+        stored = SplitSpec.from_dict(old.metadata.splits)
+        columns = {"split": spec.draws_as(stored), "fold": spec.folds_as(stored), "group": True}
+        found: list[dict[str, str]] = []
+        for (column, stays), key in zip(columns.items(), ABSENT_KEYS, strict=True):
+            absent = old.metadata.splits.get(key, {})
+            if not stays or column not in old.frame.columns:
+                found.append({})
+                continue
+            rows = dict(zip(old.frame["id"], old.frame[column], strict=True))
+            found.append({**(absent if isinstance(absent, dict) else {}), **rows})
+        return cls(splits=found[0], folds=found[1], groups=found[2])
+
+    def of_groups(self, kept: Mapping[str, str], ids: Sequence[str]) -> dict[str, str]:
+        """Return group -> what its members keep, of groups whose members have no row now."""
+        there = set(ids)
+        return {self.groups[id_]: name for id_, name in kept.items() if id_ not in there and self.groups.get(id_)}
+
+
+def check_given(records: Sequence[Record], spec: SplitSpec | None) -> None:
+    """Find out what of the source contradicts the spec, before anything is built.
+
+    Raises:
+        UsageError: a column that is not there.
+        SourceError: records that have no group or split although each must have one.
+    """
+    if spec is None:
+        return
+    groups_of(records, spec)
+    if spec.column or spec.folders:
+        splits = splits_given(records, spec)
+        if spec.folds is not None:
+            check_held_out(sorted(set(splits.values())))
+
+
+def assign_split_columns(frame: pd.DataFrame, spec: SplitSpec, old: Manifest | None, report: Reporter, records: Sequence[Record]) -> None:
+    """Fill the columns `group`, `split` and `fold`; rows keep what they had unless the shares, the seed or the folds are others now.
+
+    Args:
+        frame: the manifest's rows; columns are added or replaced.
+        spec: what is asked for.
+        old: the dataset that is there, or None.
+        report: is told where splits change.
+        records: the source's, those included that have no row.
+
+    Raises:
+        UsageError: a column that is not there.
+        SourceError: a group that would be in two splits or folds, or fewer groups than folds.
+    """
+    before = _Before.of(old, spec)
+    ids = list(frame["id"])
+    _tell_changes(old, spec, before, report)
+    groups = _groups(frame, spec, before, report, records)
+    if any(groups) or spec.group_by or spec.group_regex:
+        frame["group"] = groups
+    labelled = "label" in frame.columns and not are_measurements(frame["label"])
+    strata = list(frame["label"]) if labelled else [""] * len(frame)
+    if spec.fractions:
+        frame["split"] = assign_splits(ids, strata, spec, before.splits, groups=groups, kept_groups=before.of_groups(before.splits, ids))
+    elif spec.assigns:
+        frame["split"] = _given(ids, spec, old, records)
+        _check_groups(frame, groups)
+    if spec.folds is not None:
+        frame["fold"] = _folds(frame, strata, groups, spec, before)
+
+
+def remembered(spec: SplitSpec, frame: pd.DataFrame, old: Manifest | None, failures: Sequence[Failure]) -> dict[str, Any]:
+    """Return what `dataset.json` says of splits; failed items that had a split before are remembered with it."""
+    raw = spec.as_dict()
+    if spec.assigns and not spec.fractions:
+        raw = {"names": list(split_order(frame["split"].unique(), spec.folders)), **raw}
+    before = _Before.of(old, spec)
+    failed = {failure.id for failure in failures}
+    for key, values in zip(ABSENT_KEYS, (before.splits, before.folds, before.groups), strict=True):
+        absent = {id_: value for id_, value in values.items() if value and _record_of(id_, failed) in failed} if failed else {}
+        raw |= {key: dict(sorted(absent.items()))} if absent else {}
+    return raw
+
+
+def _tell_changes(old: Manifest | None, spec: SplitSpec, before: _Before, report: Reporter) -> None:
+    if old is None:
+        return
+    stored = SplitSpec.from_dict(old.metadata.splits)
+    changes = "; ".join(spec_differences(stored, spec))
+    if spec.fractions and "split" in old.frame.columns and not before.splits:
+        report.note(f"splits: other shares or seed than before, so every ID is assigned anew ({changes})")
+    elif changes and stored is not None:
+        report.note(f"splits: changed since the last build: {changes}")
+    if spec.folds is not None and "fold" in old.frame.columns and not before.folds:
+        report.note("folds: other than before, or of other splits, so every ID's fold is drawn anew")
+
+
+def _record_of(id_: str, records: Mapping[str, Any] | set[str]) -> str:
+    """Return the ID of the record that a sample is of: its own, or that without the number behind it."""
+    if id_ in records:
+        return id_
+    match = _SAMPLE_OF_SEVERAL.fullmatch(id_)
+    return match[1] if match and match[1] in records else id_
+
+
+def _groups(frame: pd.DataFrame, spec: SplitSpec, before: _Before, report: Reporter, records: Sequence[Record]) -> list[str]:
+    """Return each row's group; samples of one record that stands alone form one."""
+    known = dict.fromkeys((record.id for record in records), "") | groups_of(records, spec)
+    ids = list(frame["id"])
+    carried = frame[spec.group_by] if spec.group_by in frame.columns else pd.Series([""] * len(ids))
+    groups = []
+    for id_, own in zip(ids, carried, strict=True):
+        record = _record_of(id_, known)
+        if record not in known:  # its raw item is gone
+            groups.append(own or before.groups.get(id_, ""))
+        else:
+            groups.append(known[record] or (record if record != id_ else ""))
+    alone = [id_ for id_, group in zip(ids, groups, strict=True) if not group]
+    if alone and (spec.group_by or spec.group_regex):
+        report.note(f"groups: {counted(len(alone), 'ID')} without one, each of which stands alone: {shown(alone, 3)}")
+    return groups
+
+
+def _given(ids: Sequence[str], spec: SplitSpec, old: Manifest | None, records: Sequence[Record]) -> list[str]:
+    given = splits_given(records, spec)
+    known_before = {} if old is None or "split" not in old.frame.columns else dict(zip(old.frame["id"], old.frame["split"], strict=True))
+    return [given[record] if (record := _record_of(id_, given)) in given else known_before.get(id_, "") for id_ in ids]
+
+
+def _check_groups(frame: pd.DataFrame, groups: Sequence[str]) -> None:
+    found: dict[str, Counter[str]] = defaultdict(Counter)
+    for group, split in zip(groups, frame["split"], strict=True):
+        if group and split:
+            found[group][split] += 1
+    check_groups_whole(found, "The splits are those of the source: mend them there, or leave the groups out")
+
+
+def _folds(frame: pd.DataFrame, strata: Sequence[str], groups: Sequence[str], spec: SplitSpec, before: _Before) -> list[str]:
+    """Draw folds of what is not held out, as splits of equal shares; what is held out has none."""
+    ids = list(frame["id"])
+    splits = list(frame["split"]) if spec.assigns else [""] * len(ids)
+    names = sorted({name for name in splits if name})
+    held_out = check_held_out(list(spec.fractions) or names) if spec.assigns else set()
+    rows = [position for position, split in enumerate(splits) if split not in held_out]
+    count = int(spec.folds or 0)
+    check_enough_for_folds([f"g{groups[row]}" if groups[row] else f"i{ids[row]}" for row in rows], count)
+    shares = SplitSpec(fractions={str(fold): Fraction(1, count) for fold in range(count)}, seed=spec.seed)
+    drawn = assign_splits(
+        [ids[row] for row in rows],
+        [strata[row] for row in rows],
+        shares,
+        {ids[row]: before.folds[ids[row]] for row in rows if before.folds.get(ids[row])},
+        groups=[groups[row] for row in rows],
+        kept_groups=before.of_groups(before.folds, ids),
+    )
+    folds = [""] * len(ids)
+    for row, fold in zip(rows, drawn, strict=True):
+        folds[row] = fold
+    return folds
