@@ -1,0 +1,219 @@
+"""Moments of one shard: what the statistics of a dataset are put together from, as short text that JSON and pickle carry.
+
+Per channel, which is the last axis as `keras.layers.Normalization(axis=-1)` has it, six float64: how many values are finite
+and how many are not; their sum; the sum of squared deviations from their mean; the smallest and the greatest. An array
+without axes, or with more than `MAX_CHANNELS` channels, counts as one channel. Integers are added up as integers, so what is
+rounded is the result alone. A complex array has no order and no such moments.
+
+Everything here is a function of the array alone, so it does not matter who works it out, when, or along with which others.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from manifests.npyfile import AnyArray
+
+FloatArray = npt.NDArray[np.float64]
+
+MAX_CHANNELS = 1024
+"""Arrays with more on the last axis (a waveform, say) are one channel: moments must stay small beside the shards."""
+
+_FIELDS = 6
+_BLOCK_VALUES = 1 << 18
+"""Values that are looked at together: 2 MB as float64, whatever the array's size."""
+
+_EXACT_SQUARES_BITS = 16
+"""Integers of up to so many bits have squares of which a block's sum is exact in float64: 2**18 * 2**32 < 2**53."""
+
+
+def moments_of(array: AnyArray) -> str:
+    """Return an array's moments as text, empty if it is complex.
+
+    Args:
+        array: bool, integer, float or complex, any shape, C-contiguous.
+    """
+    if array.dtype.kind == "c":
+        return ""
+    channels = channels_of(array.shape)
+    values = array.reshape(-1, channels)
+    if array.dtype.kind == "f":
+        fields = _of_floats(values)
+    elif array.dtype.itemsize * 8 <= _EXACT_SQUARES_BITS:
+        fields = _of_small_integers(values)
+    else:
+        fields = _of_integers(values)
+    return base64.b64encode(fields.astype("<f8").tobytes()).decode("ascii")
+
+
+def channels_of(shape: Sequence[int]) -> int:
+    """Return of how many channels an array of this shape has moments; never less than one."""
+    return shape[-1] if shape and 0 < shape[-1] <= MAX_CHANNELS else 1
+
+
+def decode_moments(texts: Sequence[str]) -> FloatArray:
+    """Return what `moments_of` wrote for one or more arrays, shape (channels of all together, 6).
+
+    Raises:
+        ValueError: this is no such text.
+    """
+    # 48 bytes are 64 characters, without padding, so texts stand one behind the other as their bytes do.
+    return np.frombuffer(base64.b64decode("".join(texts), validate=True), dtype="<f8").reshape(-1, _FIELDS)
+
+
+def check_moments(text: str, shape: Sequence[int]) -> None:
+    """Refuse what cannot be the moments of an array of this shape.
+
+    Raises:
+        ValueError: it is no such text, or one of another number of channels.
+    """
+    found = len(decode_moments([text]))
+    if text and found != channels_of(shape):
+        raise ValueError(f"expected moments of {channels_of(shape)} channels, found {found}")
+
+
+class Combined(NamedTuple):
+    """One channel over many shards; a value that there is not, or that overflows, is None."""
+
+    finite: int
+    non_finite: int
+    mean: float | None
+    variance: float | None
+    low: float | None
+    high: float | None
+
+
+def combine(moments: FloatArray) -> Combined:
+    """Put moments of one channel together; their order does not matter, to the last bit.
+
+    The variance is that of the population, as Keras has it: squared deviations within the shards, and of the shards'
+    means from the whole's (Chan, Golub and LeVeque 1979), each added up by `math.fsum`, which rounds once.
+
+    Args:
+        moments: shape (shards, 6).
+    """
+    counts, non_finite = moments[:, 0], int(moments[:, 1].sum())
+    with_values = moments[counts > 0]
+    counts, totals, squares, lows, highs = (with_values[:, field] for field in (0, 2, 3, 4, 5))
+    count = int(counts.sum())
+    if not count:
+        return Combined(0, non_finite, None, None, None, None)
+    mean = _sum(totals)
+    mean = None if mean is None else mean / count
+    variance = None
+    if mean is not None:
+        with np.errstate(over="ignore", invalid="ignore"):
+            between = counts * (totals / counts - mean) ** 2
+        squared = _sum(np.concatenate([squares, between]))
+        variance = None if squared is None else squared / count
+    # Of -0.0 and 0.0 either may be the smallest: adding 0.0 makes one of them.
+    return Combined(count, non_finite, mean, variance, float(lows.min()) + 0.0, float(highs.max()) + 0.0)
+
+
+def _sum(values: FloatArray) -> float | None:
+    try:
+        total = math.fsum(values.tolist())
+    except (OverflowError, ValueError):
+        return None
+    return total if math.isfinite(total) else None
+
+
+def _blocks(values: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
+    rows = max(1, _BLOCK_VALUES // values.shape[1])
+    for start in range(0, len(values), rows):
+        yield values[start : start + rows]
+
+
+def _of_small_integers(values: npt.NDArray[Any]) -> FloatArray:
+    channels, count = values.shape[1], len(values)
+    fields = _empty(channels, count)
+    if not count:
+        return fields
+    totals, squares = [0] * channels, [0] * channels
+    for block in _blocks(values):
+        exact = _by_channel(block)  # every sum below is of integers < 2**53
+        totals = [total + int(part) for total, part in zip(totals, exact.sum(axis=1).tolist(), strict=True)]
+        squares = [total + int(part) for total, part in zip(squares, np.einsum("ij,ij->i", exact, exact).tolist(), strict=True)]
+        fields[:, 4] = np.fmin(fields[:, 4], exact.min(axis=1))
+        fields[:, 5] = np.fmax(fields[:, 5], exact.max(axis=1))
+    # Division of Python's integers rounds once, however large they are.
+    fields[:, 2] = totals
+    fields[:, 3] = [(count * square - total * total) / count for total, square in zip(totals, squares, strict=True)]
+    return fields
+
+
+def _of_integers(values: npt.NDArray[Any]) -> FloatArray:
+    channels, count = values.shape[1], len(values)
+    fields = _empty(channels, count)
+    if not count:
+        return fields
+    lows = values.min(axis=0)
+    totals = [0] * channels
+    for block in _blocks(values):
+        above = _above(block, lows)
+        high, low = (above >> np.uint64(32)).sum(axis=0), (above & np.uint64(0xFFFFFFFF)).sum(axis=0)
+        totals = [total + (int(a) << 32) + int(b) for total, a, b in zip(totals, high, low, strict=True)]
+    fields[:, 2] = [int(low) * count + total for low, total in zip(lows, totals, strict=True)]
+    means = np.array([total / count for total in totals])
+    for block in _blocks(values):
+        deviations = _by_channel(_above(block, lows)) - means[:, None]
+        fields[:, 3] += np.einsum("ij,ij->i", deviations, deviations)
+    fields[:, 4], fields[:, 5] = lows, values.max(axis=0)
+    return fields
+
+
+def _above(block: npt.NDArray[Any], lows: npt.NDArray[Any]) -> npt.NDArray[np.uint64]:
+    """Return how far integers lie above the smallest: exact, as unsigned integers wrap around."""
+    return block.astype(np.uint64) - lows.astype(np.uint64)
+
+
+def _of_floats(values: npt.NDArray[Any]) -> FloatArray:
+    channels = values.shape[1]
+    fields = _empty(channels, 0)
+    with np.errstate(all="ignore"):  # values near the greatest overflow: the result says so
+        for block in _blocks(values):
+            exact = _by_channel(block)
+            good = np.isfinite(exact)
+            count = good.sum(axis=1)
+            fields[:, 0] += count
+            fields[:, 1] += len(block) - count
+            if good.all():
+                low, high = exact.min(axis=1), exact.max(axis=1)
+            else:
+                # A channel of which nothing is finite gives infinities, which lose against any value; see below.
+                low, high = np.where(good, exact, np.inf).min(axis=1), np.where(good, exact, -np.inf).max(axis=1)
+                exact = np.where(good, exact, 0.0)
+            fields[:, 2] += exact.sum(axis=1)
+            fields[:, 4], fields[:, 5] = np.fmin(fields[:, 4], low), np.fmax(fields[:, 5], high)
+        counts = np.maximum(fields[:, 0], 1)
+        means = fields[:, 2] / counts
+        left = np.zeros(channels)
+        for block in _blocks(values):
+            deviations = _by_channel(block) - means[:, None]
+            if fields[:, 1].any():
+                deviations = np.where(np.isfinite(deviations), deviations, 0.0)
+            left += deviations.sum(axis=1)
+            fields[:, 3] += np.einsum("ij,ij->i", deviations, deviations)
+        # The mean is rounded, as is the sum behind it; what that leaves over is taken off again (the corrected two-pass algorithm).
+        fields[:, 2] = means * fields[:, 0] + left
+        fields[:, 3] = np.maximum(fields[:, 3] - left * left / counts, 0.0)
+    fields[fields[:, 0] == 0, 4:] = np.nan
+    return fields
+
+
+def _by_channel(block: npt.NDArray[Any]) -> FloatArray:
+    """Return values as float64, each channel's in one piece: sums over such a piece are fast, and NumPy adds them up pairwise."""
+    return np.ascontiguousarray(block.T, dtype=np.float64)  # (channel, value)
+
+
+def _empty(channels: int, count: int) -> FloatArray:
+    fields = np.zeros((channels, _FIELDS))
+    fields[:, 0] = count
+    fields[:, 4:] = np.nan
+    return fields

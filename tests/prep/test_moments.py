@@ -1,0 +1,123 @@
+"""Moments of shards, put together, are the statistics of all their values, whatever the order and the blocks."""
+
+from __future__ import annotations
+
+import math
+import random
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from prep import moments
+from prep.moments import MAX_CHANNELS, channels_of, check_moments, combine, decode_moments, moments_of
+
+DTYPES = ["bool", "uint8", "int8", "uint16", "int16", "int32", "uint32", "int64", "uint64", "float16", "float32", "float64"]
+
+
+def check_combined(arrays: list[Any], channels: int) -> None:
+    """Hold moments of one dataset's arrays against exact arithmetic over all values."""
+    per_channel = decode_moments([moments_of(array) for array in arrays]).reshape(len(arrays), channels, 6)
+    for channel in range(channels):
+        values = [Fraction(value) for array in arrays for value in array.reshape(-1, channels)[:, channel].tolist()]
+        combined = combine(per_channel[:, channel])
+        assert (combined.finite, combined.non_finite) == (len(values), 0)
+        mean = sum(values) / len(values)
+        variance = float(sum((value - mean) ** 2 for value in values) / len(values))
+        scale = max(abs(float(value)) for value in values)
+        assert combined.mean == pytest.approx(float(mean), rel=1e-15, abs=scale * 1e-15)
+        assert combined.variance == pytest.approx(variance, rel=1e-12, abs=(scale * 1e-15) ** 2)
+        assert (combined.low, combined.high) == (float(min(values)), float(max(values)))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_moments_put_together_are_those_of_all_values(dtype: str) -> None:
+    rng = np.random.default_rng(1)
+    lowest, highest = (0, 2) if dtype == "bool" else (-100, 101) if dtype[0] in "if" else (0, 201)
+    arrays = [rng.integers(lowest, highest, (size, 4, 3)).astype(dtype) for size in (1, 2, 7, 50)]
+    check_combined(arrays, 3)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "offset"), [("int64", 2**62), ("int64", -(2**62)), ("uint64", 2**63), ("int32", 2**30), ("float64", 1e8)]
+)
+def test_a_mean_far_beyond_the_deviation_spoils_nothing_within_a_shard(dtype: str, offset: float) -> None:
+    values = np.random.default_rng(2).integers(0, 5, (1000, 2))
+    shifted = values.astype(dtype) + np.dtype(dtype).type(offset)
+    text = moments_of(shifted)
+    variances = [combine(row[None]).variance for row in decode_moments([text])]
+    np.testing.assert_allclose(variances, values.var(axis=0), rtol=1e-12)
+
+
+def test_a_mean_far_beyond_the_deviation_spoils_nothing_over_many_shards() -> None:
+    values = 1e6 + np.random.default_rng(3).standard_normal((200, 50, 1))
+    combined = combine(decode_moments([moments_of(part) for part in values]))
+    exact = values.astype(np.longdouble)
+    np.testing.assert_allclose(combined.variance, float(exact.var()), rtol=1e-9)
+    np.testing.assert_allclose(combined.mean, float(exact.mean()), rtol=1e-15)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int64", "float32"])
+def test_the_size_of_the_blocks_changes_nothing_but_rounding(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    array = np.random.default_rng(4).integers(0, 200, (50, 3)).astype(dtype)
+    whole = decode_moments([moments_of(array)])
+    monkeypatch.setattr(moments, "_BLOCK_VALUES", 20)
+    np.testing.assert_allclose(decode_moments([moments_of(array)]), whole, rtol=1e-14)
+
+
+@given(hnp.arrays(np.float64, hnp.array_shapes(max_dims=3, max_side=6), elements=st.floats(-1e6, 1e6)), st.randoms(use_true_random=False))
+def test_the_order_of_shards_does_not_change_a_bit(array: Any, order: random.Random) -> None:
+    shards = decode_moments([moments_of(np.ascontiguousarray(part).reshape(-1, 1)) for part in array])
+    shuffled = list(shards)
+    order.shuffle(shuffled)
+    assert combine(np.array(shuffled)) == combine(shards)
+    assert str(combine(np.array(shuffled))) == str(combine(shards))  # -0.0 equals 0.0
+
+
+def test_what_is_not_finite_is_counted_and_left_out() -> None:
+    array = np.array([[1.0, np.nan], [np.inf, -np.inf], [3.0, np.nan]], dtype=np.float32)
+    first, second = (combine(row[None]) for row in decode_moments([moments_of(array)]))
+    assert first == (2, 1, 2.0, 1.0, 1.0, 3.0)
+    assert second == (0, 3, None, None, None, None)
+
+
+def test_a_shard_without_values_adds_nothing() -> None:
+    texts = [moments_of(np.zeros((0, 1), np.float32)), moments_of(np.full((2, 1), 5, np.float32)), moments_of(np.full((1, 1), np.nan))]
+    assert combine(decode_moments(texts)) == (2, 1, 5.0, 0.0, 5.0, 5.0)
+
+
+def test_what_overflows_has_no_mean() -> None:
+    combined = combine(decode_moments([moments_of(np.array([[1e308], [1e308]]))]))
+    assert combined == (2, 0, None, None, 1e308, 1e308)
+
+
+@pytest.mark.parametrize(
+    ("shape", "channels"),
+    [((), 1), ((3,), 3), ((0,), 1), ((4, 0), 1), ((0, 4), 4), ((5, 5, 3), 3), ((MAX_CHANNELS,), MAX_CHANNELS), ((MAX_CHANNELS + 1,), 1)],
+)
+def test_channels_are_the_last_axis(shape: tuple[int, ...], channels: int) -> None:
+    assert channels_of(shape) == channels
+    text = moments_of(np.zeros(shape, np.float32))
+    assert decode_moments([text]).shape == (channels, 6)
+    check_moments(text, shape)
+
+
+def test_complex_numbers_have_no_moments() -> None:
+    assert moments_of(np.zeros(3, np.complex64)) == ""
+    check_moments("", (3,))
+
+
+@pytest.mark.parametrize("text", ["?", "AAAA", moments_of(np.zeros((2, 2)))])
+def test_other_text_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011  # base64's and NumPy's own
+        check_moments(text, (2, 3))
+
+
+def test_moments_do_not_depend_on_the_byte_order() -> None:
+    array = np.arange(6.0).reshape(2, 3)
+    assert moments_of(array.astype(">f8")) == moments_of(array)
+    assert math.isclose(decode_moments([moments_of(array)])[0, 2], 3.0)
