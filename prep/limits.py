@@ -7,3 +7,9 @@ MAX_PIXELS = 178_956_970
 
 MAX_MEMBER_BYTES = 1 << 33
 """Of an array that a member of an `.npz` file claims to unpack to: 8 GiB."""
+
+MAX_SAMPLES = 100_000
+"""Of the samples that one raw item may become."""
+
+MAX_RECIPE_BYTES = 1 << 20
+"""Of a recipe's file: what people write has some hundred."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 import PIL
@@ -14,12 +14,18 @@ import PIL
 from manifests.metadata import is_dtype_name
 from prep.errors import UsageError
 from prep.limits import MAX_PIXELS
+from prep.problems import refusal
 from prep.records import SourceFormat
+from prep.transforms.cast import Cast
+from prep.transforms.registry import read_transforms, with_code
+from prep.transforms.resize import Resize
+from prep.transforms.scale import Scale as ScaleTransform
+from prep.transforms.transform import Transform
 from prep.transforms.values import Scale
 
 Color = Literal["auto", "rgb", "gray"]
 
-_IMAGE_ONLY = ("size", "color")
+_IMAGE_ONLY = ("color",)
 _ARRAY_ONLY = ("npz_key",)
 
 
@@ -33,6 +39,7 @@ class ShardOptions:
         dtype: NumPy name of the shards' dtype; None keeps that of the raw data, or is float32 when there is a scale.
         scale: what values are multiplied by.
         npz_key: which array of an `.npz` file to take.
+        transforms: what is done between `size` and `scale`, in order; None leaves it to the dataset that is there.
     """
 
     size: tuple[int, int] | None = None
@@ -40,6 +47,7 @@ class ShardOptions:
     dtype: str | None = None
     scale: Scale | None = None
     npz_key: str | None = None
+    transforms: tuple[Transform, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.size is not None and not _is_size(self.size):
@@ -55,9 +63,56 @@ class ShardOptions:
         if self.scale not in {None, "unit"} and not _is_factor(self.scale):
             raise UsageError(f"scale must be a finite number other than 0, or 'unit', got {self.scale!r}")
 
+    @classmethod
+    def of_transforms(
+        cls, transforms: Sequence[Transform], *, dtype: str | None = None, color: Color | None = None, npz_key: str | None = None
+    ) -> ShardOptions:
+        """Return the options of a whole recipe, with what a flag stands for in the flag's place.
+
+        A first plain resize is `size`, a last scale `scale`, a last cast `dtype`: one recipe is stored in one form, however
+        it was given.
+
+        Args:
+            transforms: all of them, in order.
+            dtype: of the shards, or None.
+            color: channels of images.
+            npz_key: which array of an `.npz` file to take.
+        """
+        left = list(transforms)
+        scale: Scale | None = None
+        if left and isinstance(left[-1], Cast) and dtype is None and not (len(left) > 1 and _is_last_scale(left[-2], "float32")):
+            dtype = left.pop().as_dict()["dtype"]
+        elif left and isinstance(left[-1], ScaleTransform) and _is_last_scale(left[-1], dtype):
+            scale = left.pop().as_dict()["factor"]
+        size = None
+        if left and isinstance(left[0], Resize) and left[0].is_plain:
+            size = left[0].size
+            left = left[1:]
+        return cls(size=size, color=color, dtype=dtype, scale=scale, npz_key=npz_key, transforms=tuple(left))
+
+    def all_transforms(self) -> tuple[Transform, ...]:
+        """Return the transforms as a recipe lists them, with those that flags stand for."""
+        first = () if self.size is None else (Resize(size=self.size),)
+        last = () if self.scale is None else (ScaleTransform(factor=self.scale),)
+        return (*first, *(self.transforms or ()), *last)
+
     def filled_from(self, stored: ShardOptions) -> ShardOptions:
         """Return these options, with those left out taken from another build's."""
         return ShardOptions(**{f.name: getattr(stored if getattr(self, f.name) is None else self, f.name) for f in fields(self)})
+
+    def with_code(self, folders: Sequence[str]) -> ShardOptions:
+        """Import the user's functions, so that the digests of their code are known.
+
+        Args:
+            folders: where to look for them beside where each is known to lie and what is installed.
+
+        Raises:
+            UsageError: a function cannot be imported, or does not take its parameters.
+        """
+        transforms, problems = with_code(dict(enumerate(self.transforms or ())), folders)
+        if problems:
+            raise refusal("the recipe", problems)
+        return replace(self, transforms=transforms) if transforms else self
 
     def check_format(self, format_: SourceFormat) -> None:
         """Refuse options that mean nothing for a kind of raw file.
@@ -72,7 +127,9 @@ class ShardOptions:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the options that were given, for `dataset.json`."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
+        given = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
+        transforms = [transform.as_dict() for transform in given.pop("transforms", ())]
+        return given | ({"transforms": transforms} if transforms else {})
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> ShardOptions:
@@ -85,7 +142,15 @@ class ShardOptions:
         if not known.issuperset(raw):
             raise UsageError(f"dataset.json has unknown recipe options {sorted(set(raw) - known)}; was it written by a newer release?")
         size = raw.get("size")
-        return cls(**{**raw, "size": tuple(size) if isinstance(size, list) else size})
+        transforms, problems = read_transforms(raw.get("transforms", []))
+        if problems:
+            raise UsageError("; ".join(map(str, problems)))
+        return cls(**{**raw, "size": tuple(size) if isinstance(size, list) else size, "transforms": tuple(transforms.values()) or None})
+
+
+def _is_last_scale(transform: Transform, dtype: str | None) -> bool:
+    """Return whether a transform could be what `--scale` stands for, with the shards' dtype beside it."""
+    return isinstance(transform, ScaleTransform) and transform.dtype is None and (dtype or "float").startswith(("float", "complex"))
 
 
 def _is_size(size: object) -> bool:
@@ -107,6 +172,7 @@ class Recipe:
         dtype: of the shards, or None for each array's own.
         scale: what values are multiplied by.
         npz_key: which array of an `.npz` file to take.
+        transforms: what is done after `size` and before `scale`, in order.
     """
 
     format: SourceFormat
@@ -115,12 +181,27 @@ class Recipe:
     dtype: str | None
     scale: Scale | None
     npz_key: str | None
+    transforms: tuple[Transform, ...] = ()
+
+    @property
+    def may_give_several(self) -> bool:
+        """Whether a raw item may become several samples: `<id>-0000`, `<id>-0001`, ..."""
+        return any(transform.gives_several is not False for transform in self.transforms)
+
+    @property
+    def always_gives_several(self) -> bool:
+        """Whether every sample's ID is its raw item's with a number behind it, even a single one's."""
+        return any(transform.gives_several is True for transform in self.transforms)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the recipe in the form that is stored, compared and digested."""
         # Libraries whose release can change a value: JPEG decoding and resizing are Pillow's, all else is lossless.
-        libraries = {"pillow": PIL.__version__} if self.format == "images" else {}
-        return {**{f.name: getattr(self, f.name) for f in fields(self)}, "libraries": libraries}
+        by_pillow = self.format == "images" or any(transform.uses_pillow for transform in self.transforms)
+        libraries = {"pillow": PIL.__version__} if by_pillow else {}
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "transforms"}
+        # Left out where there are none, as before there were any: else every dataset would be built again.
+        transforms = {"transforms": [transform.canonical() for transform in self.transforms]} if self.transforms else {}
+        return {**plain, **transforms, "libraries": libraries}
 
     @property
     def digest(self) -> str:
@@ -130,6 +211,22 @@ class Recipe:
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Say in what two recipes differ, each as stored: `size: [8, 8] -> [16, 16]`."""
-    old, new = (json.loads(json.dumps(dict(recipe))) for recipe in (old, new))
-    return [f"{key}: {old.get(key)} -> {new.get(key)}" for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
+    """Say in what two recipes differ, each as stored: `size: [8, 8] -> [16, 16]`, `transforms[1].size: [4, 4] -> [8, 8]`."""
+    old, new = (_flat(json.loads(json.dumps(dict(recipe)))) for recipe in (old, new))
+    return [_difference(key, old, new) for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
+
+
+def _flat(recipe: dict[str, Any]) -> dict[str, Any]:
+    """Return a stored recipe with a key for each parameter of each transform."""
+    transforms = recipe.pop("transforms", [])
+    if not isinstance(transforms, list) or not all(isinstance(transform, dict) for transform in transforms):
+        return {**recipe, "transforms": transforms}
+    flat = {f"transforms[{number}].{key}": value for number, table in enumerate(transforms) for key, value in table.items()}
+    return recipe | flat
+
+
+def _difference(key: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    if key.endswith("].code") and old.get(key) and new.get(key):
+        transform = key.removesuffix(".code")
+        return f"{transform}: the code of {new.get(f'{transform}.name')} has changed"
+    return f"{key}: {old.get(key)} -> {new.get(key)}"

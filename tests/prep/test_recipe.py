@@ -115,7 +115,7 @@ def test_filling_gives_nothing_of_its_own(asked: ShardOptions, stored: ShardOpti
 
 @pytest.mark.parametrize(
     ("given_", "format_", "option"),
-    [({"size": (8, 8)}, "arrays", "--size"), ({"color": "auto"}, "arrays", "--color"), ({"npz_key": "x"}, "images", "--npz-key")],
+    [({"color": "auto"}, "arrays", "--color"), ({"npz_key": "x"}, "images", "--npz-key")],
 )
 def test_options_of_another_kind_of_file_are_refused(given_: dict[str, Any], format_: Any, option: str) -> None:
     with pytest.raises(UsageError, match=f"{option} does not go with a source of {format_}"):

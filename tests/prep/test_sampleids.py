@@ -1,0 +1,33 @@
+"""The IDs of several samples of one raw item."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prep.sampleids import ambiguous_ids, record_id_of, sample_ids
+
+
+def test_ids_are_numbered_from_0() -> None:
+    assert sample_ids("cats/7", 2) == ["cats/7-0000", "cats/7-0001"]
+
+
+@pytest.mark.parametrize("count", [1, 9999, 10_000, 10_001])
+def test_ids_sort_as_the_samples_do(count: int) -> None:
+    ids = sample_ids("a", count)
+    assert ids == sorted(ids)
+    assert len(set(ids)) == count
+
+
+@given(st.text(), st.integers(1, 30))
+def test_the_way_back(record_id: str, count: int) -> None:
+    assert {record_id_of(id_) for id_ in sample_ids(record_id, count)} == {record_id}
+
+
+@pytest.mark.parametrize(
+    ("ids", "ambiguous"),
+    [([], []), (["a", "b-0000"], []), (["a", "a-0000", "a-12345"], ["a-0000", "a-12345"]), (["a", "a-000"], []), (["a", "a-0000x"], [])],
+)
+def test_ids_that_could_be_a_samples_of_another_item(ids: list[str], ambiguous: list[str]) -> None:
+    assert ambiguous_ids(ids) == ambiguous
