@@ -6,6 +6,7 @@ python docs/generate.py [--check]
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import inspect
 import sys
 from pathlib import Path
@@ -14,6 +15,9 @@ import click
 
 from manifests.schema import COLUMNS
 from prep.cli import cli
+from prep.recipefile import SECTIONS
+from prep.transforms.registry import TRANSFORMS
+from prep.transforms.transform import Transform
 
 DOCS = Path(__file__).parent
 BEGIN, END = "<!-- generated: {name} -->", "<!-- end: {name} -->"
@@ -60,7 +64,40 @@ def _cell(option: click.Option) -> str:
     return f"{option.help}{' Required.' if option.required else ''}{default}"
 
 
-GENERATED = {"manifest-format.md": {"columns": columns_table}, "cli.md": {"commands": command_reference}}
+def recipe_sections() -> str:
+    """Return the sections of a recipe and their keys as a Markdown table."""
+    rows = ["| section | key | what | expected |", "|---|---|---|---|"]
+    for section, keys in SECTIONS.items():
+        rows += [f"| `[{section}]` | `{key}` | {doc} | {kind.expected} |" for key, (kind, doc) in keys.items()]
+    return "\n".join(rows)
+
+
+def transform_reference() -> str:
+    """Return every ready transform with its parameters as Markdown."""
+    return "\n\n".join(_transform(kind) for _, kind in sorted(TRANSFORMS.items()))
+
+
+def _transform(kind: type[Transform]) -> str:
+    parts = [f"### {kind.name}", inspect.cleandoc(kind.__doc__ or "").replace("\n\n", "\0").replace("\n", " ").replace("\0", "\n\n")]
+    params = dataclasses.fields(kind)
+    rows = ["| parameter | what | expected | default |", "|---|---|---|---|"]
+    rows += [
+        f"| `{field.name}` | {field.metadata['doc']} | {field.metadata['kind'].expected} | {_default(field.default)} |" for field in params
+    ]
+    return "\n\n".join([*parts, "\n".join(rows)] if params else parts)
+
+
+def _default(default: object) -> str:
+    if default is dataclasses.MISSING:
+        return "required"
+    return "" if default is None else f"`{default!r}`".replace("'", '"')
+
+
+GENERATED = {
+    "manifest-format.md": {"columns": columns_table},
+    "cli.md": {"commands": command_reference},
+    "guides/recipes.md": {"sections": recipe_sections, "transforms": transform_reference},
+}
 
 
 def regenerated(text: str, name: str, content: str) -> str:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from prep.comparison import Change, Difference
     from prep.conflicts import Conflict
     from prep.diffing import diff_datasets
-    from prep.errors import ConflictError, ItemError, OutputError, PrepError, SourceError, UsageError, WorkerError
+    from prep.errors import ConflictError, ItemError, OutputError, PrepError, SourceError, StageError, StoppedError, UsageError, WorkerError
     from prep.inspection import Inspection, inspect_dataset
     from prep.merging import MergeSummary, merge_datasets
     from prep.prepare import BuildOptions, Prepared
@@ -47,7 +47,9 @@ __all__ = [
     "SourceError",
     "SourceOptions",
     "SplitSpec",
+    "StageError",
     "StderrReporter",
+    "StoppedError",
     "TableOptions",
     "UsageError",
     "WorkerError",
@@ -84,7 +86,9 @@ __getattr__ = lazy_names(
         "SourceError": "errors",
         "SourceOptions": "sources.detect",
         "SplitSpec": "splits",
+        "StageError": "errors",
         "StderrReporter": "report",
+        "StoppedError": "errors",
         "TableOptions": "sources.table",
         "UsageError": "errors",
         "WorkerError": "errors",

@@ -3,52 +3,116 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
+from manifests.schema import STATE_FOLDER
+from prep.buildlog import LoggedReporter
 from prep.chunk import BuildChunk, build_chunk, chunks_of
+from prep.errors import UsageError
 from prep.executors import Workers, default_workers, open_workers
-from prep.gather import gather
-from prep.output import Stage, check_output, staged
-from prep.prepare import BuildOptions, Prepared, none_usable, prepare
+from prep.gather import gather, stopped
+from prep.interrupts import GOES_ON
+from prep.look import keep_known
+from prep.moving import copy_moved
+from prep.output import check_output
+from prep.prepare import BuildOptions, Prepared, none_usable, prepare, with_splits
 from prep.records import Failure, Listing
+from prep.remembering import remember
 from prep.report import Reporter, StderrReporter
 from prep.rows import dataset_metadata, dataset_rows
 from prep.shards import WrittenShard
 from prep.sources.detect import list_source
+from prep.statistics import ShardMoments, dataset_statistics
 from prep.summary import BuildSummary
+from prep.text import counted
+from prep.unchanged import is_unchanged, note_done
+from prep.workarea import WorkArea, work_area
 
 _ITEMS_PER_WORKER = 256
 """Below this many items a further process takes longer to start than it saves."""
 
 
 def build_shards(
-    source: str | Path, out: str | Path, options: BuildOptions | None = None, *, report: Reporter | None = None
+    source: str | Path,
+    out: str | Path,
+    options: BuildOptions | None = None,
+    *,
+    report: Reporter | None = None,
+    executor: Executor | None = None,
 ) -> BuildSummary:
     """Turn raw data into a dataset: one `.npy` shard per ID, `manifest.csv` and `dataset.json`. Safe to repeat.
 
     Only what has changed is built again. A raw item that cannot be used goes to `failures.csv` and the rest is built;
-    it is the caller's to look at `BuildSummary.failures`. Any error leaves the dataset that was there as it was.
+    it is the caller's to look at `BuildSummary.failures`. Any error, and a kill at any moment, leaves the dataset that was there
+    as it was; what was done by then is kept, and the next build goes on from there.
 
     Args:
         source: a folder of images or arrays, or a CSV or Parquet table beside the files that it names.
         out: the dataset's folder; made if need be.
         options: how to build.
-        report: where notes and progress go; stderr by default.
+        report: where notes, failures and progress go; stderr by default.
+        executor: runs the work instead of processes of this build's own: a `ThreadPoolExecutor`, a Dask client's `get_executor()`.
+            It is not shut down. Whoever runs its calls must see the same files under the same paths.
 
     Raises:
         UsageError: options or paths that cannot work.
         SourceError: raw data that as a whole cannot be used, or of which not one item can.
         OutputError: the folder cannot be written, or another build holds it.
-        WorkerError: a worker process died.
+        WorkerError: worker processes die, whatever they are given.
+        StoppedError: as many items failed as were to end the build.
     """
-    out, options, report = Path(out), options or BuildOptions(), report or StderrReporter()
+    out, options = Path(out), options or BuildOptions()
+    report = LoggedReporter(report or StderrReporter())
+    report.log(f"build of {out} from {source}: {options}")
     listing = _listed(Path(source), out, options, report)
-    count = options.workers or max(1, min(default_workers(), len(listing.records) // _ITEMS_PER_WORKER))
-    with staged(out) as stage, open_workers(count) as workers:
+    with work_area(out) as area, report.opened(out / STATE_FOLDER), _workers(options, len(listing.records), executor) as workers:
         prepared = prepare(listing, out, options, workers, report)
-        written, failures = _build_all(prepared, stage, workers, report)
-        return _commit(prepared, stage, written, [*prepared.failures, *failures], report)
+        keep_known(prepared.known, out)
+        if is_unchanged(prepared, out, options):
+            summary = _nothing_done(prepared, out)
+        else:
+            summary = _built(prepared, area, options, workers, report)
+            note_done(prepared, out, options)
+        remember(Path(source), out, options)
+        report.log(f"done: {summary}")
+        return summary
+
+
+def _built(prepared: Prepared, area: WorkArea, options: BuildOptions, workers: Workers, report: Reporter) -> BuildSummary:
+    """Write what is due, and let it take its place."""
+    done = area.done_before({record.id: prepared.plan.fingerprints[record.id] for record in prepared.plan.to_build}, report.note)
+    if done:
+        report.note(f"going on: {counted(len(done), 'item')} of an earlier build, which was ended, need not be built again")
+    written, failures = _build_rest(prepared, area, done, workers, report, stop_after=options.stop_after_failures)
+    return _commit(prepared, area, written, [*prepared.failures, *failures], workers=workers, report=report)
+
+
+def _nothing_done(prepared: Prepared, out: Path) -> BuildSummary:
+    return BuildSummary(
+        out=os.fspath(out),
+        found=len(prepared.listing.records),
+        added=0,
+        rebuilt=0,
+        moved=0,
+        kept=len(prepared.plan.keep),
+        failed=0,
+        gone=len(prepared.plan.gone),
+        removed=0,
+        failures=[],
+    )
+
+
+def _workers(options: BuildOptions, items: int, executor: Executor | None) -> AbstractContextManager[Workers]:
+    if executor is None:
+        count = options.workers or max(1, min(default_workers(), items // _ITEMS_PER_WORKER))
+        return open_workers(count, item_timeout=options.item_timeout)
+    if options.item_timeout:
+        raise UsageError("item_timeout does not go with an executor of the caller's own: only a process of the build's may be ended")
+    return nullcontext(Workers(executor, options.workers or default_workers()))
 
 
 def plan_build(source: str | Path, out: str | Path, options: BuildOptions | None = None, *, report: Reporter | None = None) -> Prepared:
@@ -59,28 +123,69 @@ def plan_build(source: str | Path, out: str | Path, options: BuildOptions | None
     """
     out, options, report = Path(out), options or BuildOptions(), report or StderrReporter()
     listing = _listed(Path(source), out, options, report)
-    with open_workers(1) as workers:
+    with _workers(options, len(listing.records), None) as workers:
         return prepare(listing, out, options, workers, report)
 
 
 def _listed(source: Path, out: Path, options: BuildOptions, report: Reporter) -> Listing:
     if source.exists():  # what is not there is told by `list_source`
         check_output(source if source.is_dir() else source.parent, out)
-    listing = list_source(source, options.source)
+    listing = list_source(source, with_splits(options, out).source)
     for note in listing.notes:
         report.note(note)
+    for failure in listing.failures:
+        report.failed(failure)
     return listing
 
 
-def _build_all(prepared: Prepared, stage: Stage, workers: Workers, report: Reporter) -> tuple[dict[str, WrittenShard], list[Failure]]:
-    """Write the shards that are due below the stage."""
-    recipe, root = prepared.recipe, prepared.listing.root
-    chunks = [BuildChunk(root=root, target=stage.folder, recipe=recipe, records=part) for part in chunks_of(prepared.plan.to_build)]
-    return gather(workers, build_chunk, chunks, what="build", report=report)
+def _build_rest(
+    prepared: Prepared,
+    area: WorkArea,
+    done: Mapping[str, tuple[WrittenShard, ...]],
+    workers: Workers,
+    report: Reporter,
+    *,
+    stop_after: int | None,
+) -> tuple[dict[str, tuple[WrittenShard, ...]], list[Failure]]:
+    """Write the shards that are due and not yet done; return all of them, by record's ID."""
+    plan, root = prepared.plan, prepared.listing.root
+    done = {**done, **copy_moved(prepared, area.folder, done)}
+    left = [record for record in plan.to_build if record.id not in done]
+    chunks = (
+        BuildChunk(
+            root=root,
+            target=area.folder,
+            recipe=prepared.recipe,
+            records=records,
+            fingerprints={record.id: plan.fingerprints[record.id] for record in records},
+        )
+        for records in chunks_of(left, workers.count)
+    )
+    failed, sure = len(prepared.failures), len(plan.keep) + len(done)
+    if stop_after is not None and failed >= stop_after:
+        raise stopped(failed, 0, len(left), "build")
+    found = len(prepared.listing.records) + len(prepared.listing.failures)
+    written, failures = gather(
+        workers,
+        build_chunk,
+        chunks,
+        what="build",
+        report=report,
+        total=len(left),
+        stop_after=None if stop_after is None else stop_after - failed,
+        on_interrupt=lambda count: f"{GOES_ON} {sure + count:,} of {counted(found, 'item')}",
+    )
+    return dict(sorted({**done, **written}.items())), failures
 
 
 def _commit(
-    prepared: Prepared, stage: Stage, written: dict[str, WrittenShard], failures: Sequence[Failure], report: Reporter
+    prepared: Prepared,
+    area: WorkArea,
+    written: dict[str, tuple[WrittenShard, ...]],
+    failures: Sequence[Failure],
+    *,
+    workers: Workers,
+    report: Reporter,
 ) -> BuildSummary:
     """Let the new shards and rows take the old ones' place, and sum up."""
     plan = prepared.plan
@@ -89,17 +194,29 @@ def _commit(
         raise none_usable(prepared.listing, failures)
     frame = dataset_rows(prepared, written, failures, report)
     metadata = dataset_metadata(prepared, frame, failures)
+    moments = ShardMoments((shard for shards in written.values() for shard in shards), area.out, workers)
+    before = {} if prepared.old is None else prepared.old.metadata.statistics
+    metadata = replace(metadata, statistics=dataset_statistics(frame, metadata, before, moments, report))
     if prepared.recipe.format == "arrays" and metadata.array is not None and not metadata.array.is_fixed:
         report.note(f"arrays: {metadata.array}; a batch needs one shape and dtype")
     old_ids = [] if prepared.old is None else prepared.old.ids
-    stage.commit(frame, metadata, failures, sorted(written), sorted(set(old_ids).difference(frame["id"])))
+    area.commit(
+        frame,
+        metadata,
+        failures,
+        sorted(shard.id for shards in written.values() for shard in shards),
+        sorted(set(old_ids).difference(frame["id"])),
+    )
+    moments.remember(frame)
     gone = len(plan.gone_without(failures))
     rebuilt = sum(record.id in written for record, _ in plan.rebuild)
+    moved = sum(record.id in written for record, _ in plan.move)
     return BuildSummary(
-        out=os.fspath(stage.out),
+        out=os.fspath(area.out),
         found=len(prepared.listing.records) + len(prepared.listing.failures),
-        added=len(written) - rebuilt,
+        added=len(written) - rebuilt - moved,
         rebuilt=rebuilt,
+        moved=moved,
         kept=len(plan.keep),
         failed=len(failures),
         gone=0 if prepared.prune else gone,

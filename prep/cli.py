@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from manifests.errors import ManifestError
+from manifests.manifest import Manifest
 from manifests.store import load_manifest
 from manifests.verification import verify as verify_dataset
 from prep.adoption import AdoptOptions
@@ -26,18 +27,20 @@ from prep.build import plan_build
 from prep.comparecommands import diff, merge
 from prep.errors import PrepError, UsageError
 from prep.executors import default_workers
-from prep.flags import PATH, build_options, source_options, splits_of
+from prep.flags import PATH, build_options, source_options, split_options, splits_of
 from prep.inspection import inspect_dataset
-from prep.interrupts import COMPLETED, Terminated, sigterm_raises
-from prep.params import SplitsParam
+from prep.interrupts import COMPLETED, GOES_ON, Terminated, sigterm_raises
+from prep.leaks import DEFAULT_DISTANCE, MAX_DISTANCE, Leaks, find_leaks, look_tasks
+from prep.looks import Look, check_hashing, look_at
 from prep.readers import open_readers
-from prep.records import Failure
-from prep.report import StderrReporter
+from prep.recipecommand import recipe
+from prep.report import Reporter, StderrReporter
+from prep.retrycommand import retry
+from prep.runflags import Tolerance, finish, reporter, run_options, tell_failures
 from prep.sources.table import TableOptions
 from prep.text import counted, printable
 from prep.verdict import Verification
-
-_SHOWN_FAILURES = 20
+from prep.workarea import KEPT
 
 
 def main() -> None:
@@ -57,7 +60,7 @@ def run(arguments: Sequence[str]) -> int:
     except UsageError as error:
         return _failed(arguments, str(error), WRONG_USAGE)
     except (PrepError, ManifestError, OSError) as error:
-        return _failed(arguments, str(error), DATA_PROBLEM)
+        return _failed(arguments, f"{error}{_kept_by(error)}", DATA_PROBLEM)
     except (click.Abort, KeyboardInterrupt) as error:  # click makes an Abort of a KeyboardInterrupt
         return _failed(arguments, f"interrupted; {_left_by(error.__cause__ or error)}", INTERRUPTED)
     except Terminated as error:
@@ -67,7 +70,17 @@ def run(arguments: Sequence[str]) -> int:
 
 def _left_by(interrupt: BaseException) -> str:
     """Say in what state an interrupt left the dataset."""
-    return COMPLETED if COMPLETED in getattr(interrupt, "__notes__", ()) else "what was there before is unchanged"
+    if COMPLETED in getattr(interrupt, "__notes__", ()):
+        return COMPLETED
+    return f"what was there before is unchanged{_kept_by(interrupt)}"
+
+
+def _kept_by(error: BaseException) -> str:
+    """Say, behind what ended a build, that the next one can go on from where it was."""
+    notes = getattr(error, "__notes__", ())
+    kept = next((note for note in notes if note.endswith(KEPT)), "")
+    # Who was interrupted knows how many items are kept of how many.
+    return f"; {next((note for note in notes if note.startswith(GOES_ON)), kept)}" if kept else ""
 
 
 def _failed(arguments: Sequence[str], message: str, code: int) -> int:
@@ -91,12 +104,9 @@ def cli() -> None:
 
 @cli.command("build-shards")
 @source_options
-@click.option("--workers", type=click.IntRange(min=1), help="Worker processes; by default one per processor, fewer for few items.")
-@click.option(
-    "--max-failures", type=click.IntRange(min=0), default=0, show_default=True, help="Raw items that may fail before the exit code is 1."
-)
+@run_options
 @_json_option
-def build_shards(out: Path, workers: int | None, max_failures: int, *, as_json: bool, source: Path, **values: Any) -> int:
+def build_shards(out: Path, max_failures: Tolerance, progress: str, *, as_json: bool, source: Path, **values: Any) -> int:
     """Build or update the dataset OUT from the raw data SOURCE.
 
     SOURCE is a folder of images or of .npy/.npz arrays with one folder per class, or a CSV or Parquet table beside the
@@ -109,11 +119,10 @@ def build_shards(out: Path, workers: int | None, max_failures: int, *, as_json: 
       prep build-shards photos/ data/ --size 32x32 --split train=0.8,val=0.1,test=0.1
       prep build-shards kaggle/train.csv data/ --label breed
       prep build-shards scans/ data/ --labels labels.csv --dtype float32
+      prep build-shards photos/ data/ --recipe recipe.toml
     """  # noqa: D301  # as above
-    summary = build(source, out, build_options(workers, values))
-    _tell_failures(summary.failures, out)
-    _result(summary.as_dict(), str(summary), as_json=as_json)
-    return DATA_PROBLEM if summary.failed > max_failures else DONE
+    summary = build(source, out, build_options(values), report=reporter(progress))
+    return finish(summary, max_failures, progress=progress, as_json=as_json)
 
 
 @cli.command(short_help="Say what build-shards would add, rebuild, keep and remove.")
@@ -126,18 +135,20 @@ def plan(out: Path, *, as_json: bool, source: Path, **values: Any) -> int:
     Example:
       prep plan photos/ data/
     """  # noqa: D301  # as above
-    prepared = plan_build(source, out, build_options(None, values))
+    prepared = plan_build(source, out, build_options(values))
     plan = prepared.plan
     gone = plan.gone_without(prepared.failures)
     result = {
         "add": [record.id for record in plan.add],
         "rebuild": {record.id: reason for record, reason in plan.rebuild},
+        "move": {record.id: row for record, row in plan.move},
         "keep": [record.id for record in plan.keep],
         "remove" if prepared.prune else "gone": gone,
         "failed": [vars(failure) for failure in prepared.failures],
     }
-    _tell_failures(prepared.failures, None)
+    tell_failures(prepared.failures, None)
     lines = [f"add      {record.id}" for record in plan.add] + [f"rebuild  {record.id}: {reason}" for record, reason in plan.rebuild]
+    lines += [f"move     {record.id}: copied from {row}" for record, row in plan.move]
     lines += [f"{'remove' if prepared.prune else 'gone':<8} {id_}" for id_ in gone]
     lines.append(f"keep     {counted(len(plan.keep), 'ID')}")
     _result(result, "\n".join(lines), as_json=as_json)
@@ -149,28 +160,69 @@ def plan(out: Path, *, as_json: bool, source: Path, **values: Any) -> int:
 @click.option(
     "--quick/--deep", default=False, help="Look at existence, header and size only, or (default) compare every file's SHA-256 too."
 )
+@click.option("--leaks", is_flag=True, help="Look also for what stands in two splits or folds: groups, identical shards, near images.")
+@click.option(
+    "--near-distance",
+    type=click.IntRange(min=0, max=MAX_DISTANCE),
+    help=f"Bits of 64 by which the perceptual hashes of near-identical images may differ; {DEFAULT_DISTANCE} by default.",
+)
+@click.option("--no-near", is_flag=True, help="Leave near-identical images; for these ImageHash must be installed.")
 @click.option("--workers", type=click.IntRange(min=1), help="Files read at the same time; by default one per processor.")
 @_json_option
-def verify(out: Path, workers: int | None, *, quick: bool, as_json: bool) -> int:
+def verify(out: Path, workers: int | None, *, quick: bool, as_json: bool, **values: Any) -> int:
     """Hold the dataset OUT against its manifest: missing, extra, damaged and changed files; two IDs that share a file.
 
     Every byte is read, so that a single flipped bit is found, unless --quick is given. An ID without sha256 in the
     manifest is checked by what its row does say, and the summary counts such IDs. Shards that have further names
     (hard links) are told on stderr, but are no problem. The exit code is 1 if there is a problem.
 
+    With --leaks, what makes a validation too good counts as a problem too: IDs of one group in two splits or two folds,
+    shards of identical bytes, and images that look the same. An image of one colour, or an array that is no image, is
+    compared by its bytes only.
+
     \b
     Examples:
       prep verify data/
       prep verify data/ --quick
       prep verify data/ --deep --workers 8
+      prep verify data/ --quick --leaks
     """  # noqa: D301  # as above
+    distance = _near_distance(leaks=values["leaks"], distance=values["near_distance"], no_near=values["no_near"])
     manifest, report = load_manifest(out), StderrReporter()
     with open_readers(workers or default_workers(), len(manifest)) as readers, report.progress(len(manifest), "verify") as advance:
         verification = Verification.of(manifest, verify_dataset(manifest, deep=not quick, run=readers.run, advance=advance), deep=not quick)
-    for note in verification.notes():
+    found = _leaks(manifest, workers, report, distance) if values["leaks"] else None
+    for note in [*verification.notes(), *(found.notes() if found else [])]:
         report.note(note)
-    _result(verification.as_dict(), f"{verification.text()}{out}: {verification}", as_json=as_json)
-    return DATA_PROBLEM if verification.problems else DONE
+    result = verification.as_dict() | ({"leaks": found.as_dict()} if found else {})
+    leaked = f"; {counted(len(found.found), 'leak')}" if found else ""
+    _result(result, f"{verification.text()}{found.text() if found else ''}{out}: {verification}{leaked}", as_json=as_json)
+    return DATA_PROBLEM if verification.problems or (found and found.found) else DONE
+
+
+def _near_distance(*, leaks: bool, distance: int | None, no_near: bool) -> int | None:
+    """Return by how many bits near images may differ; None if they are not looked for."""
+    if (distance is not None or no_near) and not leaks:
+        raise UsageError("--near-distance and --no-near go with --leaks")
+    if distance is not None and no_near:
+        raise UsageError("--near-distance and --no-near exclude each other")
+    if not leaks or no_near:
+        return None
+    check_hashing()
+    return DEFAULT_DISTANCE if distance is None else distance
+
+
+def _leaks(manifest: Manifest, workers: int | None, report: Reporter, distance: int | None) -> Leaks:
+    tasks, looks = look_tasks(manifest, near=distance is not None), list[Look]()
+    count = sum(len(task.positions) for task in tasks)
+    with open_readers(workers or default_workers(), count) as readers, report.progress(count, "leaks") as advance:
+
+        def take(done: list[Look]) -> None:
+            looks.extend(done)
+            advance(len(done))
+
+        readers.run(look_at, tasks, take)
+    return find_leaks(manifest, looks, distance=distance)
 
 
 @cli.command(short_help="Count IDs by split and class; array, sizes, failures.")
@@ -194,10 +246,7 @@ def inspect(out: Path, *, as_json: bool) -> int:
 @click.option("--id-column", help="Column of the table that names the samples.")
 @click.option("--label", "label_columns", multiple=True, help="Column of the table with the label; repeat it for several.")
 @click.option("--allow-empty-labels", is_flag=True, help="Take arrays that have no label.")
-@click.option(
-    "--split", "splits", type=SplitsParam(), metavar="NAME=SHARE,...", help="Shares of the splits, for example train=0.8,val=0.2."
-)
-@click.option("--seed", type=int, help="Seed of the splits; 0 by default.")
+@split_options
 @_json_option
 def adopt(folder: Path, labels: Path, *, as_json: bool, **values: Any) -> int:
     """Write a manifest for the <ID>.npy files that DIR has already; nothing is copied or changed.
@@ -209,7 +258,7 @@ def adopt(folder: Path, labels: Path, *, as_json: bool, **values: Any) -> int:
     table = TableOptions(
         id_column=values["id_column"], label_columns=values["label_columns"], allow_empty_labels=values["allow_empty_labels"]
     )
-    manifest = adopt_arrays(folder, labels, AdoptOptions(table=table, splits=splits_of(values["splits"], values["seed"])))
+    manifest = adopt_arrays(folder, labels, AdoptOptions(table=table, splits=splits_of(values)))
     result = {"path": str(folder), "ids": len(manifest), "splits": manifest.split_counts(), "classes": list(manifest.classes)}
     _result(result, f"{folder}: {counted(len(manifest), 'ID')}; {manifest.array}", as_json=as_json)
     return DONE
@@ -217,11 +266,5 @@ def adopt(folder: Path, labels: Path, *, as_json: bool, **values: Any) -> int:
 
 cli.add_command(diff)
 cli.add_command(merge)
-
-
-def _tell_failures(failures: Sequence[Failure], out: Path | None) -> None:
-    for failure in failures[:_SHOWN_FAILURES]:
-        click.echo(printable(f"failed: {failure.source}: {failure.stage}: {failure.error}"), err=True)
-    if len(failures) > _SHOWN_FAILURES:
-        where = "" if out is None else f"; all of them are in {out / 'failures.csv'}"
-        click.echo(f"failed: ... and {len(failures) - _SHOWN_FAILURES:,} more{where}", err=True)
+cli.add_command(recipe)
+cli.add_command(retry)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from manifests.store import load_manifest
 from prep.text import counted
 
 _SHOWN_CLASSES = 40
+_SHOWN_CHANNELS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,7 @@ class Inspection:
         bytes: of all shard files that are there.
         missing: shards that are not.
         failures: stage -> number of raw items that failed there.
+        statistics: as in `dataset.json`; empty if it has none.
     """
 
     path: str
@@ -42,6 +44,7 @@ class Inspection:
     bytes: int
     missing: int
     failures: Mapping[str, int]
+    statistics: Mapping[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the numbers for JSON."""
@@ -56,7 +59,21 @@ class Inspection:
             f"splits    {', '.join(f'{name} {count:,}' for name, count in self.splits.items()) or 'none'}",
             f"failures  {', '.join(f'{stage} {count:,}' for stage, count in self.failures.items()) or 'none'}",
         ]
-        return "\n".join([*lines, *self._class_lines()])
+        return "\n".join([*lines, *self._statistics_lines(), *self._class_lines()])
+
+    def _statistics_lines(self) -> list[str]:
+        """Return a line for each channel."""
+        channels = self.statistics.get("channels", {})
+        if not channels:
+            return []
+        names = ("mean", "std", "min", "max", "non_finite")
+        lines = ["", f"{'channel':<8}" + "".join(f"{name:>14}" for name in names) + f"  of {self.statistics['over']}"]
+        for number, values in enumerate(zip(*(channels[name] for name in names), strict=True)):
+            if number == _SHOWN_CHANNELS:
+                return [*lines, f"... and {len(channels['mean']) - number:,} more channels"]
+            name = "all" if self.statistics.get("axis") is None else str(number)
+            lines.append(f"{name:<8}" + "".join(f"{'-' if value is None else format(value, '.6g'):>14}" for value in values))
+        return lines
 
     def _class_lines(self) -> list[str]:
         if not self.classes:
@@ -91,6 +108,7 @@ def inspect_dataset(path: str | Path) -> Inspection:
         bytes=sum(size for size in sizes if size is not None),
         missing=sizes.count(None),
         failures=dict(sorted(stages.items())),
+        statistics=manifest.metadata.statistics,
     )
 
 

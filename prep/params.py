@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import Any
 
 import click
 
 from prep.errors import UsageError
-from prep.splits import parse_splits
+from prep.numbers import exact_number
+from prep.splits import parse_folders, parse_splits
 from prep.transforms.values import Scale
 
 
@@ -37,7 +37,7 @@ class ScaleParam(click.ParamType):  # type: ignore[type-arg]  # older releases o
         if value == "unit" or isinstance(value, float):
             return "unit" if value == "unit" else float(value)
         try:
-            factor = float(Fraction(str(value)))
+            factor = float(exact_number(str(value)))
         except (ValueError, ZeroDivisionError, OverflowError):
             self.fail(f"{value!r} is no scale; expected a factor such as 1/255 or 0.5, or unit", param, ctx)
         return factor
@@ -55,3 +55,18 @@ class SplitsParam(click.ParamType):  # type: ignore[type-arg]  # older releases 
         except UsageError as error:
             self.fail(str(error), param, ctx)
         return str(value)
+
+
+class FoldersParam(click.ParamType):  # type: ignore[type-arg]  # older releases of click are not generic
+    """`NAME/NAME/...`."""
+
+    name = "NAME/NAME/..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """Read `train/val/test` or `train,val,test`."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            return parse_folders(str(value))
+        except UsageError as error:
+            self.fail(str(error), param, ctx)

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import json
+import os
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from manifests.errors import InvalidManifestError
 from manifests.manifest import Manifest
+from manifests.metadata import read_metadata
 from manifests.names import collisions
 from manifests.schema import METADATA_NAME
-from prep.chunk import SurveyChunk, chunks_of, survey_chunk
 from prep.errors import OutputError, SourceError, UsageError
 from prep.executors import Workers
-from prep.gather import gather
+from prep.known import Known
+from prep.look import Seen, look_into, read_contents, read_known
 from prep.output import load_existing
-from prep.plan import Plan, make_plan, raw_identity
+from prep.plan import Plan, Prospect, content_prints, make_plan, stat_prints, unsure_of
 from prep.recipe import Recipe, ShardOptions, differences
-from prep.records import Failure, Listing, Record
+from prep.records import Failure, Listing, Records
 from prep.report import Reporter
+from prep.sampleids import ambiguous_ids
 from prep.sources.detect import SourceOptions
+from prep.splitcolumns import check_given
 from prep.splits import SplitSpec
 from prep.survey import Survey, resolve_recipe
 from prep.text import counted, shown
@@ -32,10 +39,14 @@ class BuildOptions:
     Attributes:
         source: what the source is and which columns of a table mean what.
         shards: size, channels, dtype and range of the arrays.
-        splits: shares of the splits.
+        splits: splits, groups and folds.
         workers: processes; None takes one per processor, or fewer for few items; 1 works in this process.
         prune: drop rows whose raw item is gone, with their shards; else they stay.
         checksum: tell changed raw files by content, not by size and time.
+        item_timeout: seconds that one raw item may take before it counts as failed, also with one worker, which is a process of
+            its own then; None is ten minutes in worker processes and no limit in this one; 0 is no limit.
+        stop_after_failures: end the build when so many items have failed.
+        whole: whether `shards` are a whole recipe, of which nothing is taken from the dataset that is there.
     """
 
     source: SourceOptions = field(default_factory=SourceOptions)
@@ -44,10 +55,17 @@ class BuildOptions:
     workers: int | None = None
     prune: bool = False
     checksum: bool = False
+    item_timeout: float | None = None
+    stop_after_failures: int | None = None
+    whole: bool = False
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
             raise UsageError(f"workers must be a positive integer, got {self.workers}")
+        if self.item_timeout is not None and not 0 <= self.item_timeout < threading.TIMEOUT_MAX:
+            raise UsageError(f"item_timeout must be seconds, or 0 for no limit, got {self.item_timeout}")
+        if self.stop_after_failures is not None and self.stop_after_failures < 1:
+            raise UsageError(f"stop_after_failures must be a positive integer, got {self.stop_after_failures}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +76,12 @@ class Prepared:
         listing: the source's records.
         shards: options of the shards, with those left out taken from the dataset that is there.
         recipe: with nothing left open.
-        splits: shares, or None.
+        splits: what is asked of splits, groups and folds, with what was left out taken from the dataset that is there; or None.
         plan: what to do with each ID.
         failures: raw items that are out already.
         old: the dataset that is there, or None.
         prune: whether rows of items that are gone go too.
+        known: what was found out about the raw files.
     """
 
     listing: Listing
@@ -73,6 +92,7 @@ class Prepared:
     failures: Sequence[Failure]
     old: Manifest | None
     prune: bool
+    known: Known
 
 
 def prepare(listing: Listing, out: Path, options: BuildOptions, workers: Workers, report: Reporter) -> Prepared:
@@ -83,35 +103,74 @@ def prepare(listing: Listing, out: Path, options: BuildOptions, workers: Workers
     """
     old = load_existing(out)
     stored = old.metadata.recipe if old else {}
-    shard_options = options.shards.filled_from(_stored_options(out, stored))
-    splits = options.splits or (SplitSpec.from_dict(old.metadata.splits) if old else None)
-    if old and (shard_options != options.shards or splits != options.splits):
+    asked = options.shards if options.whole else options.shards.filled_from(_stored_options(out, stored))
+    shard_options = asked.with_code((os.getcwd(),))
+    splits = filled_splits(options.splits, old.metadata.splits if old else {})
+    check_given(listing.records, splits)
+    if old and (asked != options.shards or splits != options.splits):
         report.note(f"options left out are those of {out}: {_written(shard_options, splits)}")
-    survey, unreadable = _surveyed(listing, workers, report)
-    failed = {failure.id for failure in unreadable}
-    records = [record for record in listing.records if record.id not in failed]
-    if not records:
+    seen = look_into(listing, read_known(out), workers, report, content=options.checksum, stop_after=options.stop_after_failures)
+    records = listing.records.select(seen.usable)
+    if not len(records):
         # Before the recipe, which would be resolved from nothing and be another than that of the dataset there.
-        raise none_usable(listing, [*listing.failures, *unreadable])
+        raise none_usable(listing, [*listing.failures, *seen.failures])
+    survey = Survey(records.ids, seen.known.facts[seen.usable]) if listing.format == "images" else Survey()
     recipe, notes = resolve_recipe(listing.format, shard_options, survey)
     _check_label_origin(out, stored, listing)
     for note in [*survey.notes(), *notes]:
         report.note(note)
-    identities, vanished = _identities(listing.root, records, checksum=options.checksum)
-    records = [record for record in records if record.id in identities]
-    plan = make_plan(records, identities, recipe.digest, old, stored.get("digest"))
-    failures = [*listing.failures, *unreadable, *vanished]
+    _check_ambiguous(records.ids, recipe)
+    prospect = _prospect(seen, records, recipe.digest, checksum=options.checksum)
+    if old is not None and not options.checksum and stored.get("digest") == recipe.digest:
+        unsure = unsure_of(records, prospect, old)
+        if len(unsure):  # a row may have been told by content: reading a file is cheaper than building it again
+            read_contents(listing.root, seen, seen.usable[unsure], workers, report)
+            prospect = _prospect(seen, records, recipe.digest, checksum=False)
+    plan = make_plan(records, prospect, recipe.digest, old, stored.get("digest"))
+    failures = [*listing.failures, *seen.failures]
     gone = [] if options.prune else plan.gone_without(failures)
     _check_gone(gone, plan, recipe_changed=stored.get("digest") not in {None, recipe.digest})
     if old and stored.get("digest") != recipe.digest:
         report.note(f"recipe changed: {'; '.join(differences(stored.get('recipe', {}), recipe.as_dict()))}")
     report.note(
-        f"plan: add {len(plan.add):,}, rebuild {len(plan.rebuild):,}, keep {len(plan.keep):,}, "
+        f"plan: add {len(plan.add):,}, rebuild {len(plan.rebuild):,}, "
+        f"{f'move {len(plan.move):,}, ' if plan.move else ''}keep {len(plan.keep):,}, "
         f"{'remove' if options.prune else 'gone but kept'} {len(plan.gone_without(failures)):,}, failed so far {len(failures):,}"
     )
     return Prepared(
-        listing=listing, shards=shard_options, recipe=recipe, splits=splits, plan=plan, failures=failures, old=old, prune=options.prune
+        listing=listing,
+        shards=shard_options,
+        recipe=recipe,
+        splits=splits,
+        plan=plan,
+        failures=failures,
+        old=old,
+        prune=options.prune,
+        known=seen.known,
     )
+
+
+def with_splits(options: BuildOptions, out: Path) -> BuildOptions:
+    """Return the options with what the splits, remembered ones included, ask of the source."""
+    try:
+        stored = read_metadata(out / METADATA_NAME).splits
+    except (OSError, InvalidManifestError):
+        stored = {}  # none there; or `prepare` says what is wrong with it
+    splits = filled_splits(options.splits, stored)
+    if splits is None:
+        return options
+    table = replace(options.source.table, other_columns=splits.columns)
+    return replace(options, source=replace(options.source, table=table, split_folders=splits.folders))
+
+
+def filled_splits(splits: SplitSpec | None, stored: Mapping[str, Any]) -> SplitSpec | None:
+    """Return the spec with what it leaves out taken from what `dataset.json` says.
+
+    Raises:
+        UsageError: that is no spec.
+    """
+    before = SplitSpec.from_dict(stored)
+    return before if splits is None else splits.filled_from(before)
 
 
 def none_usable(listing: Listing, failures: Sequence[Failure]) -> SourceError:
@@ -139,24 +198,13 @@ def _stored_options(out: Path, stored: Mapping[str, Any]) -> ShardOptions:
         raise OutputError(f"{path}: the recipe's options cannot be understood; mend it or choose another folder: {error}") from error
 
 
-def _surveyed(listing: Listing, workers: Workers, report: Reporter) -> tuple[Survey, list[Failure]]:
-    """Read the headers of all images; arrays need none."""
-    if listing.format != "images":
-        return Survey(), []
-    chunks = [SurveyChunk(root=listing.root, records=part) for part in chunks_of(listing.records)]
-    facts, failures = gather(workers, survey_chunk, chunks, what="survey", report=report)
-    return Survey(facts), failures
-
-
-def _identities(root: Path, records: Sequence[Record], *, checksum: bool) -> tuple[dict[str, str], list[Failure]]:
-    identities: dict[str, str] = {}
-    failures: list[Failure] = []
-    for record in records:
-        try:
-            identities[record.id] = raw_identity(root / record.source, checksum=checksum)
-        except OSError as error:
-            failures.append(Failure(id=record.id, source=record.source, stage="read", error=f"cannot be read: {error.strerror}"))
-    return identities, failures
+def _prospect(seen: Seen, records: Records, recipe_digest: str, *, checksum: bool) -> Prospect:
+    """Return the fingerprints by the kind of identity that was asked for, and by the other as far as that is known."""
+    by_stat = stat_prints(records, recipe_digest)
+    by_content = content_prints(seen.known.digests[seen.usable], recipe_digest)
+    if checksum:
+        return Prospect(wanted=by_content, other=by_stat, by_content=True)
+    return Prospect(wanted=by_stat, other=by_content, by_content=False)
 
 
 def _check_gone(gone: Sequence[str], plan: Plan, *, recipe_changed: bool) -> None:
@@ -166,7 +214,7 @@ def _check_gone(gone: Sequence[str], plan: Plan, *, recipe_changed: bool) -> Non
             f"{counted(len(gone), 'row')} without a raw item were built by another recipe and cannot be built again: {shown(list(gone))}; "
             "pass --prune to drop them, or keep the recipe"
         )
-    names = [*gone, *plan.fingerprints]
+    names = [*gone, *plan.fingerprints] if gone else []
     pairs = [f"{names[position]!r} and {names[earlier]!r}" for position, earlier in collisions(names)] if gone else []
     if pairs:
         raise SourceError(
@@ -174,11 +222,24 @@ def _check_gone(gone: Sequence[str], plan: Plan, *, recipe_changed: bool) -> Non
         )
 
 
+def _check_ambiguous(record_ids: Iterable[str], recipe: Recipe) -> None:
+    """Refuse IDs that could be a raw item's or one of its samples', where it is left to the user's function which they are."""
+    ids = ambiguous_ids(list(record_ids)) if recipe.may_give_several and not recipe.always_gives_several else []
+    if ids:
+        raise SourceError(
+            f"{counted(len(ids), 'ID')} could also be that of a sample of another raw item, as the recipe's function may give several: "
+            f"{shown(ids)}; rename the files"
+        )
+
+
 def _written(options: ShardOptions, splits: SplitSpec | None) -> str:
     """Write options as the user would give them."""
     parts = [
-        f"--{name.replace('_', '-')} {'x'.join(map(str, value)) if name == 'size' else value}" for name, value in options.as_dict().items()
+        f"--{name.replace('_', '-')} {'x'.join(map(str, value)) if name == 'size' else value}"
+        for name, value in options.as_dict().items()
+        if name != "transforms"
     ]
+    parts += [f"transform {json.dumps(transform.as_dict(), ensure_ascii=False)}" for transform in options.transforms or ()]
     if splits is not None:
-        parts.append(f"--split {','.join(f'{name}={float(share):g}' for name, share in splits.fractions.items())} --seed {splits.seed}")
+        parts.append(str(splits))
     return " ".join(parts) or "none"

@@ -11,13 +11,14 @@ from prep.records import Failure
 
 @dataclass(frozen=True, kw_only=True)
 class BuildSummary:
-    """What became of the raw items: `found = added + rebuilt + kept + failed`.
+    """What became of the raw items: `found = added + rebuilt + moved + kept + failed`.
 
     Attributes:
         out: the dataset's folder.
         found: raw items.
         added: that had no shard before.
         rebuilt: whose shard was out of date.
+        moved: that were there under another name, whose shard was copied.
         kept: whose shard was as it should be.
         failed: that could not be used.
         gone: rows that stay though their raw item is no longer there.
@@ -29,6 +30,7 @@ class BuildSummary:
     found: int
     added: int
     rebuilt: int
+    moved: int
     kept: int
     failed: int
     gone: int
@@ -36,7 +38,7 @@ class BuildSummary:
     failures: Sequence[Failure]
 
     def __post_init__(self) -> None:
-        counted = self.added + self.rebuilt + self.kept + self.failed
+        counted = self.added + self.rebuilt + self.moved + self.kept + self.failed
         if self.found != counted:
             raise AssertionError(f"found {self.found} raw items but counted {counted}: one was dropped or counted twice")
 
@@ -47,5 +49,6 @@ class BuildSummary:
     def __str__(self) -> str:
         rest = [f"{self.gone:,} gone but kept"] if self.gone else []
         rest += [f"{self.removed:,} removed"] if self.removed else []
-        parts = [f"{self.added:,} added", f"{self.rebuilt:,} rebuilt", f"{self.kept:,} kept", f"{self.failed:,} failed"]
+        moved = [f"{self.moved:,} moved"] if self.moved else []
+        parts = [f"{self.added:,} added", f"{self.rebuilt:,} rebuilt", *moved, f"{self.kept:,} kept", f"{self.failed:,} failed"]
         return f"{self.out}: {self.found:,} raw items found = {' + '.join(parts)}" + (f"; {', '.join(rest)}" if rest else "")

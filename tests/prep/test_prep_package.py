@@ -34,7 +34,9 @@ PUBLIC = [
     "SourceError",
     "SourceOptions",
     "SplitSpec",
+    "StageError",
     "StderrReporter",
+    "StoppedError",
     "TableOptions",
     "UsageError",
     "WorkerError",
@@ -78,6 +80,8 @@ def test_every_error_is_a_prep_error_and_stands_in_the_tree() -> None:
         "OutputError",
         "PrepError",
         "SourceError",
+        "StageError",
+        "StoppedError",
         "UsageError",
         "WorkerError",
     }
