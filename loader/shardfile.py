@@ -145,6 +145,8 @@ class ShardFiles:
                 header = read_header(file, "")
             except ArrayFileError as error:
                 self.fail(position, _damage(error), cause=error)
+            except OSError as error:
+                self.fail(position, _reason(error), cause=error)
             finally:
                 self.forget(file.fileno())
         shape, dtype = header.shape, header.dtype.newbyteorder("=")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import pickle
@@ -130,6 +131,18 @@ def test_the_first_shard_must_be_sound_where_nothing_else_tells_the_shape(make_d
     manifest = make_dataset(3)
     break_missing(manifest.root / "shards" / "s000.npy")
     with pytest.raises(ShardError, match="ID 's000': expected any shape any dtype, found no such file"):
+        reader_of(manifest)
+
+
+def test_a_first_shard_that_the_disk_cannot_give_is_named_too(
+    make_dataset: Callable[..., Manifest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    manifest = make_dataset(3)
+    monkeypatch.setattr("loader.shardfile.read_header", fail)
+    with pytest.raises(ShardError, match=r"ID 's000': expected any shape any dtype, found .*Input/output error"):
         reader_of(manifest)
 
 
