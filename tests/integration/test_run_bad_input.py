@@ -251,7 +251,7 @@ BAD = {
     "a dtype that is none": Bad(_folder(write_pets, "--dtype", "float33"), USAGE, ("dtype", "'float33'")),
     "a dtype of objects": Bad(_folder(write_pets, "--dtype", "object"), USAGE, ("dtype", "'object'")),
     "a colour that is none": Bad(_folder(write_pets, "--color", "purple"), USAGE, ("--color", "'purple'", "rgb")),
-    "a size for arrays": Bad(_folder(lambda raw: write_array(raw / "a.npy", [1.0]), "--size", "8x8"), USAGE, ("--size", "arrays")),
+    "colours of arrays": Bad(_folder(lambda raw: write_array(raw / "a.npy", [1.0]), "--color", "gray"), USAGE, ("--color", "arrays")),
     "a key for images": Bad(_folder(write_pets, "--npz-key", "x"), USAGE, ("--npz-key", "images")),
     "a format that is none": Bad(_folder(write_pets, "--format", "video"), USAGE, ("--format", "'video'")),
     "no workers": Bad(_folder(write_pets, "--workers", "0"), USAGE, ("--workers", "0")),

@@ -13,7 +13,7 @@ from command_line import build, check_refused, ended, prep, snapshot, start_prep
 from prep import readers as prep_readers
 from prep.cli import cli
 
-COMMANDS = ("build-shards", "plan", "verify", "inspect", "adopt", "diff", "merge", "retry")
+COMMANDS = ("build-shards", "plan", "verify", "inspect", "adopt", "diff", "merge", "recipe", "retry")
 
 
 def test_these_are_the_commands() -> None:
@@ -25,7 +25,7 @@ def test_these_are_the_commands() -> None:
 def test_help_shows_an_example_that_is_right(name: str, flag: str) -> None:
     outcome = prep(name, flag)
     assert (outcome.code, outcome.err) == (0, "")
-    examples = [line.split() for line in outcome.out.splitlines() if line.startswith(f"    prep {name} ")]
+    examples = [line.partition(" > ")[0].split() for line in outcome.out.splitlines() if line.startswith(f"    prep {name} ")]
     assert examples
     for _, _, *arguments in examples:
         # Parsed, not run: every option exists and takes what it is given.
