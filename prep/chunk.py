@@ -15,7 +15,7 @@ from prep.records import Failure, Record
 from prep.samples import Sample, samples_of
 from prep.shards import WrittenShard, write_shard
 from prep.text import printable
-from prep.watchdog import watched
+from prep.watchdog import stop_clock, watched
 
 MOST_ITEMS = 256
 """Items of one chunk: enough that one flush of the file system for all of them costs little, few enough that a build that is ended
@@ -68,6 +68,7 @@ def build_chunk(chunk: BuildChunk) -> list[tuple[Record, tuple[WrittenShard, ...
     noted, deadline = 0, time.monotonic() + PART_SECONDS
     for record in watched(chunk.records):
         outcomes.append((record, _build(chunk, record)))
+        stop_clock()  # a slow disk may take its time over a part
         if time.monotonic() >= deadline:
             _note(chunk, outcomes[noted:])
             noted, deadline = len(outcomes), time.monotonic() + PART_SECONDS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import shutil
 import signal
 import threading
 import time
@@ -215,13 +216,16 @@ def _begin_worker(parent: int, watch: Watch | None) -> None:
     the pipe that they wait at stays open, as each of them holds both ends.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    faulthandler.disable()  # loky's: a decoder that crashes is told in one line, by the parent
+    if not os.environ.setdefault("PYTHONFAULTHANDLER", ""):  # unless the user asks for dumps; empty keeps loky from it, too
+        faulthandler.disable()  # a decoder that crashes is told in one line, by the parent
     if watch is not None:
         guard_this_process(watch)
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=_end_with, args=(parent, watch), daemon=True).start()
 
 
-def _end_with(parent: int) -> None:
+def _end_with(parent: int, watch: Watch | None) -> None:
     while os.getppid() == parent:
         time.sleep(_PARENT_POLL_SECONDS)
+    if watch is not None:
+        shutil.rmtree(watch.folder, ignore_errors=True)  # which a parent that was killed could not remove
     os._exit(1)

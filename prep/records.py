@@ -19,7 +19,6 @@ SourceFormat = Literal["images", "arrays"]
 NO_LABELS = "none"
 """`Listing.label_origin` of a source without labels."""
 
-_NO_COLUMNS: Mapping[str, str] = MappingProxyType({})
 _NO_COLUMNS_PACKED: Mapping[str, Column] = MappingProxyType({})
 
 
@@ -37,7 +36,7 @@ class Record:
     id: str
     source: str
     label: str = ""
-    columns: Mapping[str, str] = field(default_factory=lambda: _NO_COLUMNS)
+    columns: Mapping[str, str] = field(default_factory=dict)  # a read-only one could not be pickled, and executors pickle
 
 
 UNKNOWN = -1
@@ -112,7 +111,7 @@ class Records(Sequence[Record]):
 
     def take(self, positions: Positions) -> list[Record]:
         """Return the records at these positions (int64, shape (k,)) as objects."""
-        extras: list[Mapping[str, str]] = [_NO_COLUMNS] * len(positions)
+        extras: list[Mapping[str, str]] = [{}] * len(positions)
         if self.columns:
             values = [values_of(column.select(positions)) for column in self.columns.values()]
             extras = [dict(zip(self.columns, row, strict=True)) for row in zip(*values, strict=True)]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import multiprocessing
 import os
 import signal
 import sys
 import threading
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +110,7 @@ def test_an_item_that_kills_its_worker_is_found_and_all_others_are_built(
     write_array(many / f"{act}-1.npy", [1.0])
     outcome = run(trouble, many, out, "--workers", "2")
     check_refused(outcome, 1, f"failed: {act}-1.npy: worker-died", says)
+    assert "Fatal Python error" not in outcome.err
     check_built_but({f"{act}-1"}, out, "worker-died")
     assert len(Path(trouble["TRIES"]).read_text().splitlines()) <= 3 + 1 + 6
 
@@ -149,6 +151,19 @@ def test_no_process_and_no_file_of_the_watch_is_left(many: Path, out: Path, trou
     assert [path for path in scratch.rglob("*") if "watch" in path.name] == []
 
 
+@pytest.mark.slow
+def test_of_a_build_that_is_killed_no_file_of_the_watch_is_left(many: Path, out: Path, trouble: Mapping[str, str], tmp_path: Path) -> None:
+    write_array(many / "sleep-1.npy", [1.0])
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    with start_prep("build-shards", many, out, "--workers", "2", env={**trouble, "TMPDIR": str(scratch)}) as process:
+        until(lambda: bool(Path(trouble["TRIES"]).read_text()) or process.poll() is not None, "the item that hangs")
+        assert list(scratch.glob("prep-watch-*"))
+        process.kill()
+        ended(process)
+    assert list(scratch.glob("prep-watch-*")) == []
+
+
 def test_a_named_pipe_as_a_raw_file_hangs_nothing(pets: Path, out: Path) -> None:
     os.mkfifo(pets / "cats" / "pipe.png")
     outcome = prep("build-shards", pets, out, "--workers", "1", "--json")
@@ -173,6 +188,16 @@ def test_an_executor_of_the_users_own_runs_the_work_and_stays_open(threads: int,
         assert executor.submit(int, "7").result() == 7  # type: ignore[attr-defined]
     assert names
     assert summary.added == ITEMS
+    build(many, tmp_path / "alone")
+    assert snapshot(out) == snapshot(tmp_path / "alone")
+
+
+@pytest.mark.slow
+def test_the_standard_librarys_processes_run_the_work_too(many: Path, out: Path, tmp_path: Path) -> None:
+    """They pickle what they are given more narrowly than loky does."""
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as executor:
+        assert build_shards(many, out, executor=executor, report=SilentReporter()).added == ITEMS
+        assert executor.submit(int, "7").result() == 7
     build(many, tmp_path / "alone")
     assert snapshot(out) == snapshot(tmp_path / "alone")
 
