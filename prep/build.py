@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
+from manifests.commitlog import STAGE_FOLDER
 from manifests.schema import STATE_FOLDER
 from prep.buildlog import LoggedReporter
 from prep.chunk import BuildChunk, build_chunk, chunks_of
@@ -34,6 +35,10 @@ from prep.workarea import WorkArea, work_area
 
 _ITEMS_PER_WORKER = 256
 """Below this many items a further process takes longer to start than it saves."""
+
+
+_CAREFUL_WORKERS = 2
+"""The fewest that are processes of their own."""
 
 
 def build_shards(
@@ -69,7 +74,10 @@ def build_shards(
     report = LoggedReporter(report or StderrReporter())
     report.log(f"build of {out} from {source}: {options}")
     listing = _listed(Path(source), out, options, report)
-    with work_area(out) as area, report.opened(out / STATE_FOLDER), _workers(options, len(listing.records), executor) as workers:
+    with ExitStack() as stack:
+        area = stack.enter_context(work_area(out))
+        stack.enter_context(report.opened(out / STATE_FOLDER))
+        workers = stack.enter_context(_workers(options, len(listing.records), executor, careful=area.was_left))
         prepared = prepare(listing, out, options, workers, report)
         keep_known(prepared.known, out)
         if is_unchanged(prepared, out, options):
@@ -106,9 +114,10 @@ def _nothing_done(prepared: Prepared, out: Path) -> BuildSummary:
     )
 
 
-def _workers(options: BuildOptions, items: int, executor: Executor | None) -> AbstractContextManager[Workers]:
+def _workers(options: BuildOptions, items: int, executor: Executor | None, *, careful: bool) -> AbstractContextManager[Workers]:
+    """Return where to work; `careful` not in this process if that is not asked for: an item may have brought down the last one."""
     if executor is None:
-        count = options.workers or max(1, min(default_workers(), items // _ITEMS_PER_WORKER))
+        count = options.workers or max(_CAREFUL_WORKERS if careful else 1, min(default_workers(), items // _ITEMS_PER_WORKER))
         return open_workers(count, item_timeout=options.item_timeout)
     if options.item_timeout:
         raise UsageError("item_timeout does not go with an executor of the caller's own: only a process of the build's may be ended")
@@ -123,7 +132,7 @@ def plan_build(source: str | Path, out: str | Path, options: BuildOptions | None
     """
     out, options, report = Path(out), options or BuildOptions(), report or StderrReporter()
     listing = _listed(Path(source), out, options, report)
-    with _workers(options, len(listing.records), None) as workers:
+    with _workers(options, len(listing.records), None, careful=(out / STAGE_FOLDER).exists()) as workers:
         return prepare(listing, out, options, workers, report)
 
 

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -38,10 +38,12 @@ class WorkArea:
     Attributes:
         out: the dataset's folder.
         folder: where new files are laid out, with the same names below it as below `out`.
+        was_left: whether an earlier build ended before its end: interrupted, killed, or brought down by an item.
     """
 
     out: Path
     folder: Path
+    was_left: bool = False
 
     def done_before(
         self, fingerprints: Mapping[str, str], note: Callable[[str], object] = lambda _: None
@@ -138,7 +140,10 @@ def work_area(out: Path, *, keeps_parts: bool = True) -> Iterator[WorkArea]:
             for leftover in state.glob(f"{TEMPORARY_PREFIX}*"):  # of a command that was killed while it noted something
                 leftover.unlink(missing_ok=True)
             _remove_link(area.folder)
-            if not keeps_parts:
+            if keeps_parts:
+                area = replace(area, was_left=area.folder.exists())
+                area.folder.mkdir(exist_ok=True)  # before anything is read: whatever that does to this process, the next one sees it
+            else:
                 shutil.rmtree(area.folder, ignore_errors=True)
         except OSError as error:
             _tidy(area)

@@ -116,6 +116,19 @@ def test_an_item_that_kills_its_worker_is_found_and_all_others_are_built(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("act", ["kill", "segfault"])
+def test_an_item_that_brings_down_a_small_build_is_found_by_the_next(act: str, many: Path, out: Path, trouble: Mapping[str, str]) -> None:
+    """Few items are built in the command's own process, which such an item ends without a word, even as the very first."""
+    for path in many.iterdir():
+        path.rename(many / f"z{path.name}")
+    write_array(many / f"{act}-1.npy", [1.0])
+    assert run(trouble, many, out).code in {-signal.SIGKILL, -signal.SIGSEGV}
+    assert not (out / "manifest.csv").exists()
+    check_refused(run(trouble, many, out), 1, f"failed: {act}-1.npy: worker-died")
+    check_built_but({f"{act}-1"}, out, "worker-died")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("act", ["sleep", "spin"])
 def test_an_item_that_hangs_is_given_up_after_its_time_and_not_tried_again(
