@@ -9,7 +9,7 @@ from io import BufferedReader
 from pathlib import Path
 
 
-def open_regular(path: Path) -> BufferedReader:
+def open_regular(path: str | Path) -> BufferedReader:
     """Open a file for reading bytes, if it is one: a named pipe would wait for ever for somebody to write to it.
 
     Raises:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from manifests.names import default_path
 from prep.errors import ItemError, OutputError, StageError
-from prep.parts import write_part
+from prep.parts import Done, write_part
 from prep.recipe import Recipe
 from prep.records import Failure, Record
 from prep.samples import Sample, samples_of
-from prep.shards import WrittenShard, write_shard
+from prep.shards import NewShard, WrittenShard, write_shards
 from prep.text import printable
 from prep.watchdog import stop_clock, watched
 
@@ -22,6 +24,9 @@ MOST_ITEMS = 256
 loses little."""
 
 FEWEST_ITEMS = 16
+
+MOST_HELD_BYTES = 1 << 24
+"""Of samples that a worker holds before it writes them."""
 
 PART_SECONDS = 1.0
 """Work after which a chunk of large items says what it has done so far."""
@@ -61,44 +66,70 @@ def build_chunk(chunk: BuildChunk) -> list[tuple[Record, tuple[WrittenShard, ...
     When it returns, the shards are on the disk, and a part says so to a build that has to go on after this one. It may be run
     again, as after the death of a worker.
 
+    Samples are written some at a time: reading and writing in turn for each would make the processor fetch the code of both every time.
+
     Raises:
         OutputError: a shard cannot be written (a full disk, a read-only folder): no item's fault, so the build ends.
     """
     outcomes: list[tuple[Record, tuple[WrittenShard, ...] | Failure]] = []
-    noted, deadline = 0, time.monotonic() + PART_SECONDS
+    held = _Held(chunk)
     for record in watched(chunk.records):
-        outcomes.append((record, _build(chunk, record)))
+        try:
+            held.add(record, samples_of(chunk.root, record, chunk.recipe))
+        except StageError as error:
+            outcomes.append((record, _failure(record, error.stage, error)))
+        outcomes += held.written_if_due()
+    return outcomes + held.written()
+
+
+class _Held:
+    """Samples of a chunk that are made and not yet written, and shards that are written and not yet told of by a part."""
+
+    def __init__(self, chunk: BuildChunk) -> None:
+        self._chunk = chunk
+        self._samples: list[tuple[Record, Sequence[Sample]]] = []
+        self._bytes = 0
+        self._part: list[Done] = []
+        self._deadline = time.monotonic() + PART_SECONDS
+
+    def add(self, record: Record, samples: Sequence[Sample]) -> None:
+        """Take a record's samples."""
+        self._samples.append((record, samples))
+        self._bytes += sum(sample.array.nbytes for sample in samples)
+
+    def written_if_due(self) -> list[Done]:
+        """Write what is held if it is much, or was held for long; return what was written."""
+        if time.monotonic() >= self._deadline:
+            return self.written()
+        return self._write() if self._bytes >= MOST_HELD_BYTES else []
+
+    def written(self) -> list[Done]:
+        """Write what is held, and a part that tells of all that was written since the last one; return what was written now."""
+        done = self._write()
         stop_clock()  # a slow disk may take its time over a part
-        if time.monotonic() >= deadline:
-            _note(chunk, outcomes[noted:])
-            noted, deadline = len(outcomes), time.monotonic() + PART_SECONDS
-    _note(chunk, outcomes[noted:])
-    return outcomes
+        try:
+            write_part(self._chunk.target, self._part, self._chunk.fingerprints)
+        except OSError as error:
+            raise OutputError(f"{error.filename or self._chunk.target}: cannot be written: {error.strerror or error}") from error
+        self._part = []
+        self._deadline = time.monotonic() + PART_SECONDS
+        return done
 
-
-def _note(chunk: BuildChunk, outcomes: Sequence[tuple[Record, tuple[WrittenShard, ...] | Failure]]) -> None:
-    done = [(record, outcome) for record, outcome in outcomes if not isinstance(outcome, Failure)]
-    try:
-        write_part(chunk.target, done, chunk.fingerprints)
-    except OSError as error:
-        raise OutputError(f"{error.filename or chunk.target}: cannot be written: {error.strerror or error}") from error
-
-
-def _build(chunk: BuildChunk, record: Record) -> tuple[WrittenShard, ...] | Failure:
-    """Return what was written for each sample of a record, in the order of its samples."""
-    try:
-        samples = samples_of(chunk.root, record, chunk.recipe)
-    except StageError as error:
-        return _failure(record, error.stage, error)
-    return tuple(_write(chunk.target, sample) for sample in samples)
-
-
-def _write(target: Path, sample: Sample) -> WrittenShard:
-    path = target / default_path(sample.id)
-    try:
-        return write_shard(sample.id, sample.array, path)
-    except OSError as error:
-        raise OutputError(f"{path}: the shard of ID {sample.id!r} cannot be written: {error.strerror or error}") from error
+    def _write(self) -> list[Done]:
+        stop_clock()
+        held, self._samples, self._bytes = self._samples, [], 0
+        target = self._chunk.target
+        new = [
+            NewShard(sample.id, sample.array, os.path.join(target, default_path(sample.id))) for _, samples in held for sample in samples
+        ]
+        try:
+            written = iter(write_shards(new))
+        except OSError as error:
+            id_ = next((shard.id for shard in new if shard.path == error.filename), "")
+            raise OutputError(f"{error.filename}: the shard of ID {id_!r} cannot be written: {error.strerror or error}") from error
+        done = [(record, tuple(islice(written, len(samples)))) for record, samples in held]
+        self._part += done
+        return done
 
 
 def _failure(record: Record, stage: str, error: ItemError) -> Failure:

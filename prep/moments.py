@@ -29,6 +29,9 @@ _FIELDS = 6
 _BLOCK_VALUES = 1 << 18
 """Values that are looked at together: 2 MB as float64, whatever the array's size."""
 
+_TOGETHER_VALUES = 1 << 16
+"""Values of small arrays that are looked at together: half a megabyte as float64, which stays near the processor."""
+
 _EXACT_SQUARES_BITS = 16
 """Integers of up to so many bits have squares of which a block's sum is exact in float64: 2**18 * 2**32 < 2**53."""
 
@@ -45,11 +48,36 @@ def moments_of(array: AnyArray) -> str:
     values = array.reshape(-1, channels)
     if array.dtype.kind == "f":
         fields = _of_floats(values)
-    elif array.dtype.itemsize * 8 <= _EXACT_SQUARES_BITS:
+    elif _has_small_squares(array.dtype):
         fields = _of_small_integers(values)
     else:
         fields = _of_integers(values)
-    return base64.b64encode(fields.astype("<f8").tobytes()).decode("ascii")
+    return _text_of(fields.astype("<f8"))
+
+
+def moments_of_each(arrays: Sequence[AnyArray]) -> list[str]:
+    """Return what `moments_of` gives for each array, to the last bit; many small ones of one shape and dtype take a fraction of the time.
+
+    Args:
+        arrays: as for `moments_of`.
+    """
+    texts = [""] * len(arrays)
+    alike: dict[tuple[tuple[int, ...], np.dtype[Any]], list[int]] = {}
+    for position, array in enumerate(arrays):
+        if 0 < array.size <= _BLOCK_VALUES // 2 and (array.dtype.kind == "f" or _has_small_squares(array.dtype)):
+            alike.setdefault((array.shape, array.dtype), []).append(position)
+        else:
+            texts[position] = moments_of(array)
+    for (shape, _), positions in alike.items():
+        step = max(1, _TOGETHER_VALUES // math.prod(shape))
+        for start in range(0, len(positions), step):
+            block = positions[start : start + step]
+            stacked = np.stack([arrays[position] for position in block]).reshape(len(block), -1, channels_of(shape))
+            fields = _of_alike(stacked)
+            is_finite = [bool(np.isfinite(own[:, 3]).all()) for own in fields]
+            for position, own, is_good in zip(block, fields.astype("<f8"), is_finite, strict=True):
+                texts[position] = _text_of(own) if is_good else moments_of(arrays[position])
+    return texts
 
 
 def channels_of(shape: Sequence[int]) -> int:
@@ -130,6 +158,49 @@ def _blocks(values: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
         yield values[start : start + rows]
 
 
+def _text_of(fields: FloatArray) -> str:
+    return base64.b64encode(fields.tobytes()).decode("ascii")
+
+
+def _has_small_squares(dtype: np.dtype[Any]) -> bool:
+    return dtype.kind in "biu" and dtype.itemsize * 8 <= _EXACT_SQUARES_BITS
+
+
+def _of_alike(stacked: npt.NDArray[Any]) -> FloatArray:
+    """Return the fields of several arrays at once; where one has a value that is not finite, or overflows, its squares are not finite.
+
+    Args:
+        stacked: shape (arrays, values, channels), of floats or of integers with small squares; at least one value each.
+
+    Returns:
+        Shape (arrays, channels, 6).
+    """
+    exact = np.ascontiguousarray(stacked.transpose(0, 2, 1), dtype=np.float64)  # (array, channel, value)
+    count = exact.shape[2]
+    fields = np.empty((*exact.shape[:2], _FIELDS))
+    fields[:, :, 0], fields[:, :, 1] = count, 0
+    with np.errstate(all="ignore"):
+        fields[:, :, 4], fields[:, :, 5] = exact.min(axis=2), exact.max(axis=2)
+        totals = exact.sum(axis=2)
+        if stacked.dtype.kind != "f":
+            squares = np.einsum("aij,aij->ai", exact, exact)
+            pairs = zip(totals.ravel().tolist(), squares.ravel().tolist(), strict=True)
+            fields[:, :, 2] = totals
+            fields[:, :, 3] = np.reshape([_squares_about_mean(count, int(total), int(square)) for total, square in pairs], squares.shape)
+            return fields
+        means = totals / count
+        exact -= means[:, :, None]
+        left = exact.sum(axis=2)
+        fields[:, :, 2] = means * count + left
+        fields[:, :, 3] = np.maximum(np.einsum("aij,aij->ai", exact, exact) - left * left / count, 0.0)
+    return fields
+
+
+def _squares_about_mean(count: int, total: int, square: int) -> float:
+    """Return the sum of squared deviations from the mean; the division of Python's integers rounds once, however large they are."""
+    return (count * square - total * total) / count
+
+
 def _of_small_integers(values: npt.NDArray[Any]) -> FloatArray:
     channels, count = values.shape[1], len(values)
     fields = _empty(channels, count)
@@ -142,9 +213,8 @@ def _of_small_integers(values: npt.NDArray[Any]) -> FloatArray:
         squares = [total + int(part) for total, part in zip(squares, np.einsum("ij,ij->i", exact, exact).tolist(), strict=True)]
         fields[:, 4] = np.fmin(fields[:, 4], exact.min(axis=1))
         fields[:, 5] = np.fmax(fields[:, 5], exact.max(axis=1))
-    # Division of Python's integers rounds once, however large they are.
     fields[:, 2] = totals
-    fields[:, 3] = [(count * square - total * total) / count for total, square in zip(totals, squares, strict=True)]
+    fields[:, 3] = [_squares_about_mean(count, total, square) for total, square in zip(totals, squares, strict=True)]
     return fields
 
 

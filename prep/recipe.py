@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 import PIL
+import simplejpeg
 
 from manifests.metadata import is_dtype_name
 from prep.errors import UsageError
@@ -195,9 +196,10 @@ class Recipe:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the recipe in the form that is stored, compared and digested."""
-        # Libraries whose release can change a value: JPEG decoding and resizing are Pillow's, all else is lossless.
+        # Libraries whose release can change a value: decoding JPEG is simplejpeg's or Pillow's, resizing Pillow's, all else is lossless.
         by_pillow = self.format == "images" or any(transform.uses_pillow for transform in self.transforms)
         libraries = {"pillow": PIL.__version__} if by_pillow else {}
+        libraries |= {"simplejpeg": simplejpeg.__version__} if self.format == "images" else {}
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "transforms"}
         # Left out where there are none, as before there were any: else every dataset would be built again.
         transforms = {"transforms": [transform.canonical() for transform in self.transforms]} if self.transforms else {}

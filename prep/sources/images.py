@@ -1,4 +1,4 @@
-"""Reading images with Pillow: what a file's header says, and its pixels as an array."""
+"""Reading images: what a file's header says, and its pixels as an array."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from manifests.regularfile import open_regular
 from prep.errors import ItemError
 from prep.limits import MAX_PIXELS
 from prep.sources.deep import Depth, decode_16_bit_colour, deep_gray, depth_of, fit_deep, has_16_bit_colour, raw_mode_of
+from prep.sources.jpeg import read_jpeg
 from prep.sources.orientation import SIDEWAYS, orientation_of, upright
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
@@ -90,6 +91,10 @@ def read_image(path: Path, *, size: tuple[int, int] | None, gray: bool, at_least
     Raises:
         ItemError: the file is no image of a known format, damaged, or too large.
     """
+    with _told(), open_regular(path) as file:
+        photograph = read_jpeg(file, size=size, gray=gray, at_least=at_least)
+    if photograph is not None:
+        return photograph
     with _opened(path) as image:
         # Before anything that may load the pixels, after which Pillow has forgotten how the file stored them.
         depth, deep_colour, raw_mode = depth_of(image), has_16_bit_colour(image), raw_mode_of(image)
@@ -110,14 +115,20 @@ def read_image(path: Path, *, size: tuple[int, int] | None, gray: bool, at_least
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
     """Open an image for its header; whatever goes wrong within the block is said as an `ItemError`."""
+    # What Pillow warns of (odd metadata, a large image) either decodes or raises: the limit is checked below.
+    with _told(), warnings.catch_warnings(), open_regular(path) as file:
+        warnings.simplefilter("ignore")
+        _check_not_empty(file)
+        with Image.open(file, formats=FORMATS) as image:
+            _check_pixels(image)
+            yield image
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Say whatever goes wrong within the block as an `ItemError`."""
     try:
-        # What Pillow warns of (odd metadata, a large image) either decodes or raises: the limit is checked below.
-        with warnings.catch_warnings(), open_regular(path) as file:
-            warnings.simplefilter("ignore")
-            _check_not_empty(file)
-            with Image.open(file, formats=FORMATS) as image:
-                _check_pixels(image)
-                yield image
+        yield
     except ItemError:
         raise
     except Image.DecompressionBombError as error:

@@ -8,7 +8,7 @@ from PIL import Image
 from manifests.npyfile import AnyArray
 
 _ORIENTATION_TAG = 0x0112  # TIFF 6.0 and Exif 2.3, tag Orientation
-_UPRIGHT = 1
+UPRIGHT = 1
 
 SIDEWAYS = frozenset({5, 6, 7, 8})
 """Orientations in which height and width change places."""
@@ -16,16 +16,16 @@ SIDEWAYS = frozenset({5, 6, 7, 8})
 
 def orientation_of(image: Image.Image) -> int:
     """Return how far the pixels that Pillow gives are from upright, as an Exif orientation; it turns TIFF itself."""
-    return _UPRIGHT if image.format == "TIFF" else stored_orientation(image)
+    return UPRIGHT if image.format == "TIFF" else stored_orientation(image)
 
 
 def stored_orientation(image: Image.Image) -> int:
     """Return the Exif orientation, 1 to 8; damaged or foreign values count as upright, as in viewers."""
     try:
-        value = image.getexif().get(_ORIENTATION_TAG, _UPRIGHT)
+        value = image.getexif().get(_ORIENTATION_TAG, UPRIGHT)
     except Exception:  # noqa: BLE001  # damaged Exif raises almost anything, and the pixels are sound all the same
-        return _UPRIGHT
-    return value if isinstance(value, int) and 1 <= value <= 8 else _UPRIGHT
+        return UPRIGHT
+    return value if isinstance(value, int) and 1 <= value <= 8 else UPRIGHT
 
 
 def upright(array: AnyArray, orientation: int) -> AnyArray:

@@ -70,8 +70,9 @@ def shard_digests(out: Path) -> dict[str, str]:
 
 @pytest.fixture
 def golden(tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The golden source, built here as by a Pillow of a version that never was: the real one is part of dataset.json."""
-    monkeypatch.setattr("prep.recipe.PIL", SimpleNamespace(__version__="0.golden"))
+    """The golden source, built here as by decoders of a version that never was: the real ones are part of dataset.json."""
+    for library in ("PIL", "simplejpeg"):
+        monkeypatch.setattr(f"prep.recipe.{library}", SimpleNamespace(__version__="0.golden"))
     build(write_golden_source(tmp_path / "raw"), out, "--split", "train=0.5,val=0.5", "--seed", "1", "--workers", "1")
     return out
 

@@ -207,7 +207,7 @@ def no_rename(source: str | Path, target: str | Path) -> NoReturn:
 
 
 STEPS: dict[str, Callable[..., NoReturn]] = {
-    "prep.chunk.write_shard": no_space,
+    "prep.chunk.write_shards": no_space,
     "prep.workarea.write_manifest": no_space,
     "prep.workarea.write_metadata": no_space,
     "prep.workarea.write_failures": no_space,

@@ -218,7 +218,7 @@ def test_the_recipe_is_in_dataset_json(tmp_path: Path, out: Path) -> None:
     recipe = json.loads((out / "dataset.json").read_text())["recipe"]
     assert recipe["options"] == {"size": [4, 4]}
     assert recipe["recipe"]["channels"] == 3
-    assert set(recipe["recipe"]["libraries"]) == {"pillow"}
+    assert set(recipe["recipe"]["libraries"]) == {"pillow", "simplejpeg"}
 
 
 def test_labels_from_elsewhere_than_before_are_refused(pets: Path, existing: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import imagecodecs
 import numpy as np
 import pytest
+import simplejpeg
 import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,6 +24,7 @@ from PIL import Image, ImageFile, ImageOps, JpegImagePlugin
 
 from prep.errors import ItemError
 from prep.sources.images import MAX_PIXELS, ImageFacts, read_image, survey_image
+from prep.sources.jpeg import read_jpeg
 from prep.sources.orientation import upright
 
 HEIGHT, WIDTH = 5, 7
@@ -391,9 +393,14 @@ def test_turning_agrees_with_pillow(orientation: int) -> None:
 
 @pytest.fixture
 def decoded_sizes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
-    """The (width, height) at which each JPEG's pixels are decoded."""
+    """The (width, height) at which each JPEG's pixels are decoded, by whichever decoder."""
     sizes: list[tuple[int, int]] = []
-    load = ImageFile.ImageFile.load
+    load, decode = ImageFile.ImageFile.load, simplejpeg.decode_jpeg
+
+    def decoding(*args: Any, **options: Any) -> Any:
+        array = decode(*args, **options)
+        sizes.append(array.shape[1::-1])
+        return array
 
     def spy(self: ImageFile.ImageFile) -> Any:
         if isinstance(self, JpegImagePlugin.JpegImageFile) and self.tile:
@@ -401,6 +408,7 @@ def decoded_sizes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
         return load(self)
 
     monkeypatch.setattr(ImageFile.ImageFile, "load", spy)
+    monkeypatch.setattr(simplejpeg, "decode_jpeg", decoding)
     return sizes
 
 
@@ -447,6 +455,56 @@ def test_a_scaled_decode_is_close_to_a_full_one(path: Path, kind: str, size: tup
         wanted = np.asarray(image.convert(mode).resize(size[::-1], Image.Resampling.BILINEAR)).reshape(*size, -1)
     found = read_image(path, size=size, gray=kind == "L")
     assert np.abs(found.astype(int) - wanted).mean() < 1.5
+
+
+@pytest.mark.parametrize("is_gray", [False, True], ids=["rgb", "gray"])
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+@pytest.mark.parametrize("size", [None, (480, 640), (240, 320), (239, 200), (60, 80), (32, 32), (17, 90), (900, 20)])
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}, {"subsampling": 1, "quality": 30}], ids=str)
+def test_both_decoders_give_the_same_pixels(
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: dict[str, Any],
+    size: tuple[int, int] | None,
+    orientation: int,
+    is_gray: bool,  # a table's column
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    smooth(480, 640).save(path, "JPEG", exif=exif, **options)
+    found = read_image(path, size=size, gray=is_gray)
+    with path.open("rb") as file:
+        assert read_jpeg(file, size=size, gray=is_gray) is not None
+    monkeypatch.setattr("prep.sources.images.read_jpeg", lambda *_, **__: None)
+    np.testing.assert_array_equal(found, read_image(path, size=size, gray=is_gray))
+
+
+def jpeg(**options: Any) -> bytes:
+    file = io.BytesIO()
+    smooth(48, 64).save(file, "JPEG", **options)
+    return file.getvalue()
+
+
+def segment(marker: int, body: bytes) -> bytes:
+    return bytes([0xFF, marker]) + (len(body) + 2).to_bytes(2, "big") + body
+
+
+@pytest.mark.parametrize("filling", [b"", b"\xff", b"\xff\xff\xff"], ids=["none", "one", "three"])
+@pytest.mark.parametrize(
+    "before", [b"", segment(0xE0, b"JFXX\0\x10" + jpeg()), segment(0xED, b"Photoshop 3.0\0" + jpeg())], ids=["none", "JFXX", "IRB"]
+)
+def test_exif_is_found_wherever_it_stands_before_the_pixels(path: Path, before: bytes, filling: bytes) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path.write_bytes(b"\xff\xd8" + before + filling + segment(0xE1, exif.tobytes()) + jpeg()[2:])
+    assert read_image(path, size=None, gray=False).shape == (64, 48, 3)
+
+
+@pytest.mark.parametrize("damage", [slice(0, 700), slice(0, -2)], ids=["cut short", "no end"])
+def test_what_the_decoder_warns_of_is_left_to_pillow(path: Path, damage: slice) -> None:
+    path.write_bytes(jpeg()[damage])
+    with path.open("rb") as file:
+        assert read_jpeg(file, size=None, gray=False) is None
 
 
 # What is refused

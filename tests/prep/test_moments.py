@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from prep import moments
-from prep.moments import MAX_CHANNELS, channels_of, check_moments, combine, decode_moments, moments_of
+from prep.moments import MAX_CHANNELS, channels_of, check_moments, combine, decode_moments, moments_of, moments_of_each
 
 DTYPES = ["bool", "uint8", "int8", "uint16", "int16", "int32", "uint32", "int64", "uint64", "float16", "float32", "float64"]
 
@@ -115,6 +115,28 @@ def test_complex_numbers_have_no_moments() -> None:
 def test_other_text_is_refused(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  # base64's and NumPy's own
         check_moments(text, (2, 3))
+
+
+def check_each(arrays: list[Any]) -> None:
+    assert moments_of_each(arrays) == [moments_of(array) for array in arrays]
+
+
+@pytest.mark.parametrize("dtype", [*DTYPES, "complex64"])
+@pytest.mark.parametrize("shape", [(), (1,), (0, 3), (3,), (7, 3), (32, 32, 3), (5, 2, 1), (2000,), (33, 500)])
+def test_moments_of_many_arrays_are_those_of_each_to_the_last_bit(dtype: str, shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(5)
+    check_each([(rng.standard_normal(shape) * 10.0 ** rng.integers(-3, 4)).astype(dtype) for _ in range(9)])
+
+
+def test_arrays_of_many_kinds_do_not_disturb_each_other() -> None:
+    rng = np.random.default_rng(6)
+    shapes, dtypes = [(4, 3), (12,), (2, 2, 3)], ["uint8", "float32", "int64"]
+    check_each([rng.integers(0, 99, shapes[n % 3]).astype(dtypes[n // 3 % 3]) for n in rng.integers(0, 9, 60).tolist()])
+
+
+@given(st.lists(hnp.arrays(st.sampled_from([np.float32, np.float64]), (5, 2)), max_size=6))
+def test_values_that_are_not_finite_or_overflow_are_told_alike(arrays: list[Any]) -> None:
+    check_each(arrays)
 
 
 def test_moments_do_not_depend_on_the_byte_order() -> None:

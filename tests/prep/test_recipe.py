@@ -8,6 +8,7 @@ from typing import Any
 
 import PIL
 import pytest
+import simplejpeg
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,7 +20,7 @@ ARRAYS = Recipe(format="arrays", size=None, channels=None, dtype="float32", scal
 
 # SHA-256 of the recipe as JSON with sorted keys and no spaces: a change here rebuilds every dataset there is.
 GOLDEN_ARRAYS = "fb0b0efacf6e9e33341f14f4b29fe8e764da2de200859ba0fd2ac5574cd35516"
-GOLDEN_IMAGES = "9ee7069a186e865dc750fab81eb1827074381b176093f3f4d42fc3bbea39d609"
+GOLDEN_IMAGES = "f46b30e50928e8fccf95ee85f53091e21c799b80a2ab90293f71515ec1396a98"
 
 options = st.builds(
     ShardOptions,
@@ -130,15 +131,18 @@ def test_the_digest_of_a_recipe_is_the_same_in_every_release() -> None:
     assert ARRAYS.digest == GOLDEN_ARRAYS
 
 
-def test_the_digest_of_an_image_recipe_is_the_same_for_one_release_of_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("decoder", [PIL, simplejpeg])
+def test_the_digest_of_an_image_recipe_is_the_same_for_one_release_of_the_decoders(monkeypatch: pytest.MonkeyPatch, decoder: Any) -> None:
     monkeypatch.setattr(PIL, "__version__", "12.0.0")
+    monkeypatch.setattr(simplejpeg, "__version__", "1.9.0")
     assert IMAGES.digest == GOLDEN_IMAGES
-    monkeypatch.setattr(PIL, "__version__", "12.0.1")
+    monkeypatch.setattr(decoder, "__version__", "12.0.1")
     assert IMAGES.digest != GOLDEN_IMAGES
 
 
-def test_arrays_do_not_depend_on_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(PIL, "__version__", "0")
+@pytest.mark.parametrize("decoder", [PIL, simplejpeg])
+def test_arrays_do_not_depend_on_the_decoders(monkeypatch: pytest.MonkeyPatch, decoder: Any) -> None:
+    monkeypatch.setattr(decoder, "__version__", "0")
     assert ARRAYS.digest == GOLDEN_ARRAYS
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +47,12 @@ def test_a_large_array_is_written_whole(tmp_path: Path) -> None:
 
 
 def test_writing_goes_on_where_a_short_write_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Reluctant(io.FileIO):
-        def write(self, data: Any) -> int:
-            return super().write(memoryview(data)[:7])
+    whole = os.writev
 
-    monkeypatch.setattr(shards, "open", lambda path, mode, buffering: Reluctant(path, "w"), raising=False)
+    def reluctant(descriptor: int, pieces: Sequence[memoryview]) -> int:
+        return whole(descriptor, [memoryview(b"".join(pieces))[:7]])
+
+    monkeypatch.setattr(shards.os, "writev", reluctant)
     check_shard(np.arange(100.0), tmp_path / "a.npy")
 
 
