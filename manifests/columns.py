@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -123,6 +123,33 @@ def packed_column(strings: Iterable[str]) -> Column:
     builder = ColumnBuilder()
     builder.add(list(strings))
     return builder.column()
+
+
+def blank_column(rows: int) -> Coded:
+    """Return a column of empty strings."""
+    return Coded(codes=np.zeros(rows, dtype=np.uint8), distinct=PackedStrings([""]))
+
+
+def joined_column(columns: Sequence[Column]) -> Column:
+    """Return the rows of several columns, one behind the other."""
+    columns = [column for column in columns if len(column)] or list(columns[:1])
+    if len(columns) == 1:
+        return columns[0]
+    if all(isinstance(column, Coded) for column in columns):
+        return _joined_codes([column for column in columns if isinstance(column, Coded)])
+    return PackedStrings.joined([column if isinstance(column, PackedStrings) else _spread_out(column) for column in columns])
+
+
+def _joined_codes(columns: Sequence[Coded]) -> Coded:
+    number = _numbering()
+    tables = [np.fromiter(map(number.__getitem__, column.distinct), dtype=np.uint32, count=len(column.distinct)) for column in columns]
+    smallest = np.min_scalar_type(max(len(number) - 1, 0))
+    codes = np.concatenate([column.spread(table.astype(smallest)) for column, table in zip(columns, tables, strict=True)])
+    return Coded(codes=codes, distinct=PackedStrings(number))
+
+
+def _spread_out(column: Coded) -> PackedStrings:
+    return column.distinct.select(column.codes.astype(np.int64))
 
 
 def coded(column: Column) -> Coded:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from manifests.columns import Column, is_in, value_counts
 from manifests.schema import split_label
 from manifests.table import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _CONVENTIONAL_SPLITS = ("train", "val", "validation", "test")
 
@@ -20,7 +22,7 @@ def split_order(names: Iterable[str], preferred: Sequence[str] = ()) -> tuple[st
     return (*first, *sorted(present.difference(first)))
 
 
-def label_counts(labels: Column, classes: Sequence[str]) -> pd.Series[int]:
+def class_counts(labels: Column, classes: Sequence[str]) -> dict[str, int]:
     """Count the samples of each class, in class order; a sample of several classes counts for each of them.
 
     Args:
@@ -31,19 +33,40 @@ def label_counts(labels: Column, classes: Sequence[str]) -> pd.Series[int]:
     for label, count in value_counts(labels).items():
         for name in split_label(label):
             counts[name] += count
-    return pd.Series(counts, name="count", dtype="int64")
+    return counts
+
+
+def class_counts_by_split(table: Table, column: str, classes: Sequence[str], splits: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Return split -> class -> count; without splits there is one, `all`.
+
+    Args:
+        table: of which the column is one.
+        column: of labels.
+        classes: as for `class_counts`.
+        splits: their names; rows in none of them count as `(no split)` if there are any.
+    """
+    if not splits:
+        return {"all": class_counts(table.column(column), classes)}
+    split_of = table.column("split")
+    rows = {split: is_in(split_of, [split]) for split in splits}
+    unsplit = is_in(split_of, [""])
+    if unsplit.any():
+        rows["(no split)"] = unsplit
+    return {name: class_counts(table.select(keep).column(column), classes) for name, keep in rows.items()}
+
+
+def label_counts(labels: Column, classes: Sequence[str]) -> pd.Series[int]:
+    """Return the same as `class_counts` as pandas has it."""
+    import pandas as pd  # noqa: PLC0415  # slow to import, and building does without
+
+    return pd.Series(class_counts(labels, classes), name="count", dtype="int64")
 
 
 def class_split_table(table: Table, column: str, classes: Sequence[str], splits: Sequence[str]) -> pd.DataFrame:
     """Cross classes (rows, in class order) with splits (columns); without splits there is one column, `all`."""
+    import pandas as pd  # noqa: PLC0415  # as above
+
     if column not in table:
         return pd.DataFrame(index=pd.Index([], name=column))
-    if not splits:
-        return label_counts(table.column(column), classes).to_frame("all").rename_axis(column)
-    split_of = table.column("split")
-    columns = {split: is_in(split_of, [split]) for split in splits}
-    unsplit = is_in(split_of, [""])
-    if unsplit.any():
-        columns["(no split)"] = unsplit
-    counts = {name: label_counts(table.select(keep).column(column), classes) for name, keep in columns.items()}
-    return pd.DataFrame(counts).rename_axis(column)
+    counts = class_counts_by_split(table, column, classes, splits)
+    return pd.DataFrame(counts, index=list(classes), dtype="int64").rename_axis(column)

@@ -6,18 +6,21 @@ import csv
 import gc
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from manifests.atomic import replacing
 from manifests.errors import InvalidManifestError, Problem
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _CHUNK_ROWS = 65_536
 _LONGEST_FIELD = 1 << 24
@@ -61,6 +64,8 @@ def read_csv(path: Path, *, delimiter: str = ",") -> CsvTable:
         InvalidManifestError: as for `csv_blocks`.
         OSError: the file cannot be read.
     """
+    import pandas as pd  # noqa: PLC0415  # slow to import, and manifests are read without
+
     with open(path, "rb", buffering=0) as file:
         blocks = [(pd.DataFrame(block.columns, dtype=str), block.lines) for block in csv_blocks(file, path, delimiter=delimiter)]
     frames, lines = [frame for frame, _ in blocks if len(frame)], [lines for _, lines in blocks]
@@ -112,9 +117,31 @@ def write_csv(frame: pd.DataFrame, path: Path) -> None:
     Raises:
         OSError: the file cannot be written; `path` is then as it was.
     """
+    blocks = (frame.iloc[start : start + _CHUNK_ROWS] for start in range(0, len(frame), _CHUNK_ROWS))
+    write_blocks(
+        list(map(str, frame.columns)), ({name: list(block[name].astype(object)) for name in block.columns} for block in blocks), path
+    )
+
+
+def write_blocks(names: Sequence[str], blocks: Iterable[Mapping[str, Sequence[str]]], path: Path) -> None:
+    """Write rows of strings that come some at a time, as `write_csv` does.
+
+    Args:
+        names: of the columns, in order.
+        blocks: name -> values, of equal length within a block.
+        path: of the file.
+
+    Raises:
+        OSError: the file cannot be written; `path` is then as it was.
+    """
     with replacing(path) as file:
-        for line in _csv_lines(frame):
-            file.write(line.encode())
+        file.write((",".join(map(_quoted, names)) + "\n").encode())
+        for block in blocks:
+            columns = [_all_quoted(block[name]) for name in names]
+            if len(columns) == 1:
+                # An empty value alone would be a blank line, which readers pass over.
+                columns = [[value or '""' for value in columns[0]]]
+            file.write(("\n".join(map(",".join, zip(*columns, strict=True))) + "\n").encode())
 
 
 @contextmanager
@@ -129,16 +156,9 @@ def _collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-def _csv_lines(frame: pd.DataFrame) -> Iterator[str]:
-    """Yield the header and the rows in blocks of text."""
-    yield ",".join(map(_quoted, map(str, frame.columns))) + "\n"
-    for start in range(0, len(frame), _CHUNK_ROWS):
-        block = frame.iloc[start : start + _CHUNK_ROWS]
-        columns = [list(map(_quoted, block[name].astype(object))) for name in block.columns]
-        if len(columns) == 1:
-            # An empty value alone would be a blank line, which readers pass over.
-            columns = [[value or '""' for value in columns[0]]]
-        yield "\n".join(map(",".join, zip(*columns, strict=True))) + "\n"
+def _all_quoted(values: Sequence[str]) -> Sequence[str]:
+    """Quote what needs it; hardly ever any of a whole column does, which one look at all of it tells."""
+    return list(map(_quoted, values)) if _NEEDS_QUOTES.search("".join(values)) else values
 
 
 def _quoted(value: str) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from manifests.metadata import ArraySpec
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SHOWN_CLASSES = 20
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import pandas as pd
 
 from manifests.classes import classes_of
 from manifests.columns import Column, coded, is_in, value_counts, values_of
@@ -20,9 +19,13 @@ from manifests.names import SHARD_FOLDER, resolve_inside
 from manifests.npyfile import AnyArray, read_array, read_row
 from manifests.schema import format_shape, parse_shape
 from manifests.statistics import Normalization, mismatch, normalization_of, refusal
+from manifests.strings import PackedStrings
 from manifests.table import Files, Table, table_of_frame
 
-Mask = Sequence[bool] | np.ndarray[Any, np.dtype[np.bool_]] | pd.Series
+if TYPE_CHECKING:
+    import pandas as pd
+
+Mask: TypeAlias = "Sequence[bool] | np.ndarray[Any, np.dtype[np.bool_]] | pd.Series"
 
 
 class Manifest:
@@ -258,7 +261,13 @@ class Manifest:
         Where a row names no path it is `shards/<id>.npy`, or `<id>.npy` when there is no folder `shards` beside the
         manifest: the arrays of a hand-written manifest lie next to it.
         """
-        return pd.Series(list(self.files().paths), index=pd.RangeIndex(len(self)), name="path", dtype=str)
+        import pandas as pd  # noqa: PLC0415  # slow to import, and reading and building do without
+
+        return pd.Series(list(self._paths), index=pd.RangeIndex(len(self)), name="path", dtype=str)
+
+    @cached_property
+    def _paths(self) -> PackedStrings:
+        return self.files().paths
 
     def files(self) -> Files:
         """Return the same as `paths`, with the IDs and the folders, in compact arrays."""
@@ -271,7 +280,7 @@ class Manifest:
             UnknownNameError: there is no such ID.
             ArrayFileError: the path leaves the dataset folder through a symbolic link.
         """
-        path = self.paths.iloc[self._position(id_)]
+        path = self._paths[self._position(id_)]
         resolved = resolve_inside(self.root, path)
         if resolved is None:
             raise ArrayFileError(f"shard {path!r} of ID {id_!r} lies outside {self.root} once symbolic links are followed")
@@ -319,6 +328,8 @@ class Manifest:
         return self.table.column(name)
 
     def _as_mask(self, mask: Mask) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        import pandas as pd  # noqa: PLC0415  # as above
+
         if isinstance(mask, pd.Series) and not mask.index.equals(pd.RangeIndex(len(self))):
             raise ValueError("the mask's index is not this manifest's; build it from this manifest's own frame")
         # pandas' nullable booleans come from comparing its nullable integers; it refuses them here if any is missing.

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from manifests import cache
 from manifests.cache import StampedFile, cached_table, keep_table
 from manifests.commitlog import finish_if_begun
-from manifests.csvfile import csv_blocks, header_problems, write_csv
+from manifests.csvfile import csv_blocks, header_problems, write_blocks, write_csv
 from manifests.errors import InvalidManifestError, NoManifestError
 from manifests.manifest import Manifest
 from manifests.metadata import Metadata, read_metadata
 from manifests.schema import COLUMN_NAMES, MANIFEST_NAME, METADATA_NAME
 from manifests.table import Table, TableBuilder
-from manifests.validation import encoding_problems, labels_are_known, validate
+from manifests.validation import encoding_problems, labels_are_known, missing_ids, validate
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def load_manifest(path: str | Path) -> Manifest:
@@ -57,14 +59,15 @@ def write_manifest(frame: pd.DataFrame, path: str | Path) -> None:
         InvalidManifestError: the rows break the contract; row numbers are those of the file that was not written.
         OSError: the file cannot be written; `path` is then as it was.
     """
+    import pandas as pd  # noqa: PLC0415  # slow to import, and loading does without
+
     path = Path(path)
     file = path / MANIFEST_NAME if path.is_dir() else path
     names = list(map(str, frame.columns))
     problems = header_problems(names, 1)
     if problems:
         raise InvalidManifestError(str(file), problems)
-    order = [name for name in COLUMN_NAMES if name in names]
-    order += [name for name in names if name not in COLUMN_NAMES]
+    order = _ordered(names)
     ordered = pd.DataFrame({name: _texts(frame.iloc[:, names.index(name)]) for name in order}, dtype=object)
     if "id" in ordered.columns:
         # By code point: the order must not depend on the language settings.
@@ -74,6 +77,29 @@ def write_manifest(frame: pd.DataFrame, path: str | Path) -> None:
     if problems:
         raise InvalidManifestError(str(file), sorted(problems, key=lambda problem: problem.row or 0))
     write_csv(ordered, file)
+
+
+def write_table(table: Table, file: Path) -> None:
+    """Write the rows of a table, which stand in the order of their IDs, as `write_manifest` does.
+
+    Args:
+        table: of all rows.
+        file: the CSV file.
+
+    Raises:
+        InvalidManifestError: the rows break the contract.
+        OSError: the file cannot be written; it is then as it was.
+    """
+    names = _ordered(list(table.columns))
+    problems = header_problems(names, 1) or validate(table, np.arange(2, len(table) + 2, dtype=np.int64), Metadata())
+    if problems:
+        raise InvalidManifestError(str(file), problems)
+    write_blocks(names, table.blocks(names), file)
+
+
+def _ordered(names: list[str]) -> list[str]:
+    """Return columns in the order of a file: the contract's first."""
+    return [name for name in COLUMN_NAMES if name in names] + [name for name in names if name not in COLUMN_NAMES]
 
 
 def _read_table(path: Path, metadata: Metadata) -> Table:
@@ -91,10 +117,11 @@ def _read_table(path: Path, metadata: Metadata) -> Table:
             lines.append(block.lines)
             if "id" in block.columns:
                 builder.add(block.columns)
-    # Without IDs there are no rows to look at.
-    rows = builder.table() if "id" in header.columns else pd.DataFrame(header.columns)
+    if "id" not in header.columns:
+        raise InvalidManifestError(str(path), [missing_ids(list(header.columns))])
+    rows = builder.table()
     problems = validate(rows, np.concatenate(lines), metadata)
-    if problems or not isinstance(rows, Table):
+    if problems:
         raise InvalidManifestError(str(path), problems)
     if len(rows) >= cache.CACHED_ROWS:
         keep_table(rows, path, file.stamp())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -114,6 +114,29 @@ class PackedStrings:
         if self._items is not None:
             return _with(self, _items=self._items[positions])
         return _with(self, _starts=self._starts[positions], _lengths=self._lengths[positions])
+
+    @classmethod
+    def joined(cls, parts: Sequence[PackedStrings]) -> PackedStrings:
+        """Return the strings of several, one behind the other."""
+        parts = [part.written_out() for part in parts]
+        items = [part.as_items() for part in parts]
+        plain = [item for item in items if item is not None]
+        if len(plain) == len(parts):
+            return _with(cls(), _items=np.concatenate(plain))
+        encoded = [item for part in parts for item in part.take_bytes(np.arange(len(part)))]
+        lengths = np.fromiter(map(len, encoded), dtype=np.int64, count=len(encoded))
+        return cls.of_bytes(lengths, np.frombuffer(b"".join(encoded), dtype=np.uint8))
+
+    def order(self) -> Positions:
+        """Return the positions in the order of the strings, by code point: int64, shape (n,)."""
+        if self._items is not None:  # which UTF-8 keeps
+            return np.argsort(self._items, kind="stable")
+        encoded = self.take_bytes(np.arange(len(self)))
+        return np.array(sorted(range(len(encoded)), key=encoded.__getitem__), dtype=np.int64)
+
+    def as_items(self) -> npt.NDArray[np.bytes_] | None:
+        """Return the strings as an array of fixed width, of dtype `S<width>`, shape (n,); None if they do not lie so."""
+        return None if self._prefix or self._suffix else self._items
 
     def affixed(self, prefix: str, suffix: str) -> PackedStrings:
         """Return the strings with a text before and one behind each, which are put there at each taking."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from manifests.columns import Coded, Column, ColumnBuilder, values_of
 from manifests.names import SHARD_FOLDER, default_path
 from manifests.strings import PackedStrings, Positions
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _CHUNK_ROWS = 65_536
 
@@ -88,7 +90,38 @@ class Table:
 
     def to_frame(self) -> pd.DataFrame:
         """Return the selected rows as pandas has them: string columns, a RangeIndex."""
+        import pandas as pd  # noqa: PLC0415  # slow to import, and most of what handles tables does without
+
         return pd.DataFrame({name: values_of(self.column(name)) for name in self.columns}, dtype=str)
+
+    def with_columns(self, columns: Mapping[str, Column]) -> Table:
+        """Return the selected rows with further columns, or others in the place of those of the same name; `id` and `path` stay.
+
+        Args:
+            columns: name -> column of the selected rows.
+        """
+        there = self if self.positions is None else self._whole()
+        return replace(there, columns={**there.columns, **columns})
+
+    def without(self, name: str) -> Table:
+        """Return the rows without a column, which is neither `id` nor `path`."""
+        return replace(self, columns={other: column for other, column in self.columns.items() if other != name})
+
+    def _whole(self) -> Table:
+        """Return the selected rows as all rows of a table."""
+        path_folders = None if self.path_folders is None else self._selected(self.path_folders)
+        columns = {name: self.column(name) for name in self.columns}
+        ids = self.ids if self.positions is None else self.ids.select(self.positions)
+        return replace(
+            self, columns=columns, ids=ids, id_folders=self._selected(self.id_folders), path_folders=path_folders, positions=None
+        )
+
+    def blocks(self, names: Sequence[str]) -> Iterator[dict[str, list[str]]]:
+        """Yield the values of some columns, some rows at a time."""
+        for start in range(0, len(self), _CHUNK_ROWS):
+            rows = np.arange(start, min(start + _CHUNK_ROWS, len(self)))
+            rows = rows if self.positions is None else self.positions[rows]
+            yield {name: values_of(self.columns[name].select(rows)) for name in names}
 
     def files(self, folder: str) -> Files:
         """Return the selected rows' shards.
@@ -150,6 +183,20 @@ class TableBuilder:
 def default_paths(ids: PackedStrings) -> PackedStrings:
     """Return the path that each ID has by default; none is written out."""
     return ids.affixed(f"{SHARD_FOLDER}/", ".npy")
+
+
+def table_of_columns(ids: PackedStrings, columns: Mapping[str, Column]) -> Table:
+    """Return rows that have the default paths.
+
+    Args:
+        ids: of the rows.
+        columns: the others, without `path`.
+    """
+    folders = ColumnBuilder(few=None)
+    for start in range(0, len(ids), _CHUNK_ROWS):
+        folders.add(_folders(ids.take(np.arange(start, min(start + _CHUNK_ROWS, len(ids))))))
+    all_columns = {"id": ids, "path": default_paths(ids), **columns}
+    return Table(columns=all_columns, ids=ids, id_folders=folders.coded(), path_folders=None, path_kind="default")
 
 
 def table_of_frame(frame: pd.DataFrame) -> Table:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from manifests.columns import coded, values_of
 from manifests.errors import Problem
@@ -15,6 +15,9 @@ from manifests.metadata import Metadata, is_dtype_name
 from manifests.names import MAX_COMPONENT_BYTES, collision_key, collisions, default_path, file_and_folder_clashes, name_problem
 from manifests.schema import parse_shape, split_label
 from manifests.table import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _ROW = re.compile(r"0|[1-9][0-9]{0,17}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -33,8 +36,7 @@ def validate(rows: pd.DataFrame | Table, lines: _Lines, metadata: Metadata) -> l
         metadata: of `dataset.json`; its classes are the only ones that labels may name.
     """
     if "id" not in rows.columns:
-        found = ", ".join(map(repr, rows.columns))
-        return [Problem(kind="no-id-column", column="id", message=f"is missing; the columns are {found}")]
+        return [missing_ids(list(rows.columns))]
     ids = _values(rows, "id")
     problems = list(_name_problems(ids, lines))
     if problems or not (isinstance(rows, Table) and _files_are_sound(rows, ids)):
@@ -46,6 +48,11 @@ def validate(rows: pd.DataFrame | Table, lines: _Lines, metadata: Metadata) -> l
         if column in rows.columns:
             problems += _label_problems(_values(rows, column), lines, column, spec.classes)
     return sorted(problems, key=lambda problem: problem.row or 0)
+
+
+def missing_ids(columns: Sequence[str]) -> Problem:
+    """Return what is wrong with rows that have these columns, and no IDs."""
+    return Problem(kind="no-id-column", column="id", message=f"is missing; the columns are {', '.join(map(repr, columns))}")
 
 
 def labels_are_known(table: Table, metadata: Metadata) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from manifests.columns import coded
 from manifests.commitlog import finish_if_begun
 from manifests.errors import ArrayFileError, ManifestError
 from manifests.manifest import Manifest
@@ -16,6 +17,7 @@ from manifests.names import name_problem, resolve_inside
 from manifests.npyfile import read_file_header
 from manifests.schema import MANIFEST_NAME, METADATA_NAME, format_shape
 from manifests.store import load_manifest
+from manifests.table import table_of_frame
 from manifests.verification import file_sha256
 from prep.errors import SourceError, UsageError
 from prep.executors import default_workers
@@ -89,17 +91,18 @@ def adopt(folder: str | Path, labels: str | Path, options: AdoptOptions | None =
             report.note(note)
     records = [*listing.records, *unlabelled]
     check_given(records, splits)
-    frame = pd.DataFrame(_rows(folder, records, report), dtype=str).fillna("")
+    rows = sorted(_rows(folder, records, report), key=lambda row: row["id"])
+    table = table_of_frame(pd.DataFrame(rows, dtype=str).fillna(""))
     if splits is not None:
-        assign_split_columns(frame, splits, old, report, records)
+        table = assign_split_columns(table, splits, old, report, records)
     metadata = Metadata(
-        array=common_array(list(frame["shape"].unique()), list(frame["dtype"].unique())),
-        labels=label_specs(frame, listing.label_columns, old.metadata.labels if old else {}),
+        array=common_array(list(coded(table.column("shape")).distinct), list(coded(table.column("dtype")).distinct)),
+        labels=label_specs({name: table.column(name) for name in listing.label_columns}, old.metadata.labels if old else {}),
         recipe=_ADOPTED,
-        splits=remembered(splits, frame, old, []) if splits else {},
+        splits=remembered(splits, table, old, []) if splits else {},
     )
     with work_area(folder, keeps_parts=False) as area:
-        area.commit(frame, metadata, None, [], [])
+        area.commit(table, metadata, None, [], [])
     return load_manifest(folder)
 
 

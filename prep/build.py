@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
+from manifests.columns import values_of
 from manifests.commitlog import STAGE_FOLDER
 from manifests.schema import STATE_FOLDER
 from prep.buildlog import LoggedReporter
@@ -201,22 +202,22 @@ def _commit(
     failures = sorted(failures, key=lambda failure: (failure.source, failure.id))
     if not written and not plan.keep:
         raise none_usable(prepared.listing, failures)
-    frame = dataset_rows(prepared, written, failures, report)
-    metadata = dataset_metadata(prepared, frame, failures)
+    table = dataset_rows(prepared, written, failures, report)
+    metadata = dataset_metadata(prepared, table, failures)
     moments = ShardMoments((shard for shards in written.values() for shard in shards), area.out, workers)
     before = {} if prepared.old is None else prepared.old.metadata.statistics
-    metadata = replace(metadata, statistics=dataset_statistics(frame, metadata, before, moments, report))
+    metadata = replace(metadata, statistics=dataset_statistics(table, metadata, before, moments, report))
     if prepared.recipe.format == "arrays" and metadata.array is not None and not metadata.array.is_fixed:
         report.note(f"arrays: {metadata.array}; a batch needs one shape and dtype")
     old_ids = [] if prepared.old is None else prepared.old.ids
     area.commit(
-        frame,
+        table,
         metadata,
         failures,
         sorted(shard.id for shards in written.values() for shard in shards),
-        sorted(set(old_ids).difference(frame["id"])),
+        sorted(set(old_ids).difference(values_of(table.column("id")))),
     )
-    moments.remember(frame)
+    moments.remember(table)
     gone = len(plan.gone_without(failures))
     rebuilt = sum(record.id in written for record, _ in plan.rebuild)
     moved = sum(record.id in written for record, _ in plan.move)

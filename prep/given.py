@@ -6,8 +6,9 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 
+from manifests.columns import values_of
 from prep.errors import SourceError, UsageError
-from prep.records import Record
+from prep.records import Record, Records
 from prep.splits import SplitSpec
 from prep.text import counted, printable, shown
 
@@ -26,10 +27,12 @@ def groups_of(records: Sequence[Record], spec: SplitSpec | None) -> dict[str, st
     if spec is not None and spec.group_regex is not None:
         return _groups_by_path(records, spec.group_regex)
     column = spec.group_by if spec is not None and spec.group_by else "group"
-    groups = {record.id: record.columns[column] for record in records if column in record.columns}
-    if not groups and spec is not None and spec.group_by:
-        raise _no_column("--group-by", column)
-    return {id_: group.strip() for id_, group in groups.items()}
+    packed = Records.of(records)
+    if column not in packed.columns:
+        if spec is not None and spec.group_by:
+            raise _no_column("--group-by", column)
+        return {}
+    return {id_: group.strip() for id_, group in zip(packed.ids, values_of(packed.columns[column]), strict=True)}
 
 
 def _groups_by_path(records: Sequence[Record], pattern: str) -> dict[str, str]:

@@ -14,6 +14,9 @@ COMPLETED = "it came too late to stop anything: the new dataset is in place"
 GOES_ON = "run the same command again: it goes on from"
 """Beginning of the note on a build that was interrupted."""
 
+KEPT = "kept: the same command goes on from there"
+"""How the note ends on an error after which the next build can go on."""
+
 _stopping: list[int] = []
 """The signal that has come while `first_one_stops` holds it off."""
 

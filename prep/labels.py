@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-
-import pandas as pd
+from collections.abc import Iterable, Mapping
 
 from manifests.classes import classes_of
+from manifests.columns import Column, coded
 from manifests.metadata import LabelSpec
 
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 
 
-def label_specs(frame: pd.DataFrame, columns: Sequence[str], known: Mapping[str, LabelSpec]) -> dict[str, LabelSpec]:
+def label_specs(columns: Mapping[str, Column], known: Mapping[str, LabelSpec]) -> dict[str, LabelSpec]:
     """Return the class order of each label column; a column of measured numbers has none.
 
     Args:
-        frame: the manifest's rows.
-        columns: that hold labels.
+        columns: of the manifest that hold labels, by name.
         known: the order so far; its classes keep their index, and new ones come behind them.
     """
     specs = {}
-    for column in columns:
-        if are_measurements(frame[column]):
+    for column, values in columns.items():
+        labels = list(coded(values).distinct)
+        if are_measurements(labels):
             continue
-        classes = classes_of(frame[column])
+        classes = classes_of(labels)
         old = known[column].classes if column in known else ()
         new = tuple(name for name in classes if name not in set(old))
         specs[column] = LabelSpec(classes=(*old, *new))

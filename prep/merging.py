@@ -20,6 +20,7 @@ from manifests.metadata import ArraySpec, Metadata, common_array
 from manifests.names import default_path
 from manifests.schema import FAILURES_NAME
 from manifests.store import load_manifest
+from manifests.table import table_of_frame
 from manifests.verification import check_tasks
 from prep.conflicts import array_conflict
 from prep.copying import CopyItem, CopyTask, copy_shards
@@ -117,7 +118,7 @@ def merge_datasets(
             _refuse(union, _array_conflicts(union, frame))
         array = common_array(list(frame["shape"].unique()), list(frame["dtype"].unique())) if len(frame) else None
         metadata = Metadata(array=array, labels=union.labels, recipe=union.recipe, splits=union.splits)
-        statistics = union_statistics(frame, metadata, [side.metadata.statistics for side in (union.a, union.b)])
+        statistics = union_statistics(table_of_frame(frame), metadata, [side.metadata.statistics for side in (union.a, union.b)])
         if statistics and "channels" not in statistics:
             report.note("statistics: only classes are counted, as the training data are not those of either dataset")
         metadata = replace(metadata, statistics=statistics)

@@ -6,10 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
-
 from manifests.commitlog import finish_if_begun
-from manifests.csvfile import write_csv
+from manifests.csvfile import write_blocks
 from manifests.errors import ManifestError
 from manifests.manifest import Manifest
 from manifests.names import SHARD_FOLDER
@@ -78,8 +76,9 @@ def write_failures(failures: Sequence[Failure], path: Path) -> None:
     Raises:
         OSError: the file cannot be written.
     """
+    names = ["id", "source", "stage", "type", "error"]
     rows = sorted((failure.id, failure.source, failure.stage, failure.type, failure.error) for failure in failures)
-    write_csv(pd.DataFrame(rows, columns=["id", "source", "stage", "type", "error"], dtype=str), path)
+    write_blocks(names, [dict(zip(names, zip(*rows, strict=True), strict=True))] if rows else [], path)
 
 
 def entries(out: Path) -> list[str]:

@@ -34,6 +34,22 @@ _REASONS: tuple[Reason, ...] = ("source changed", "recipe changed", "shard missi
 _SOURCE, _RECIPE, _MISSING, _DAMAGED = range(4)
 _OF_SEVERAL = re.compile(r"(.+)-([0-9]{4,})", re.DOTALL)
 _BLOCK = 65_536
+_NOWHERE: Positions = np.zeros(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptRows:
+    """Rows whose shards are as they should be.
+
+    Attributes:
+        rows: their positions: int64, shape (n,).
+        records: of each row's own.
+        prints: of each one's record: of dtype `S32`, shape (n,).
+    """
+
+    rows: Positions
+    records: Records
+    prints: Prints
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +65,9 @@ class Plan:
         rows: ID of a record -> IDs of the rows that it has.
         fingerprints: ID -> fingerprint of what the build would write.
         to_build: the records of `add`, `rebuild` and `move`: all that need a shard.
+        prints: of the records of `to_build`: of dtype `S32`, shape (n,).
+        kept: what stays as it is, row by row.
+        gone_rows: positions of the rows that are gone: int64.
     """
 
     add: Sequence[Record]
@@ -58,7 +77,10 @@ class Plan:
     gone: Sequence[str]
     rows: Mapping[str, Sequence[str]] = field(default_factory=dict)
     fingerprints: Mapping[str, str]
-    to_build: Sequence[Record] = ()
+    to_build: Records = field(default_factory=lambda: Records.of([]))
+    prints: Prints = field(default_factory=lambda: np.zeros(0, dtype="S32"))
+    kept: KeptRows = field(default_factory=lambda: KeptRows(rows=_NOWHERE, records=Records.of([]), prints=np.zeros(0, dtype="S32")))
+    gone_rows: Positions = field(default_factory=lambda: _NOWHERE)
 
     def gone_without(self, failures: Sequence[Failure]) -> list[str]:
         """Return the rows that are gone, without those whose raw item is there but failed."""
@@ -160,7 +182,7 @@ def make_plan(records: Records, prospect: Prospect, recipe_digest: str, old: Man
     """
     prints = PrintsById(records.ids, prospect.wanted)
     if old is None:
-        return Plan(add=records, rebuild=[], keep=[], gone=[], fingerprints=prints, to_build=records)
+        return Plan(add=records, rebuild=[], keep=[], gone=[], fingerprints=prints, to_build=records, prints=prospect.wanted)
     row_ids, row_prints = packed(old, "id"), prints_of(old)
     owners = owners_of(old, records)
     has_rows, is_whole = _having_all_rows(row_ids, owners, len(records))
@@ -187,6 +209,8 @@ def make_plan(records: Records, prospect: Prospect, recipe_digest: str, old: Man
     is_moved[sorted(moved)] = True
     rebuilt = np.flatnonzero(is_due & has_rows)
     del row_prints, state, damage, good
+    due = np.flatnonzero(is_new | is_due)
+    kept = owned[~is_due[theirs]]
     return Plan(
         add=records.select(np.flatnonzero(is_new & ~is_moved)),
         rebuild=Reasoned(records.select(rebuilt), reasons[rebuilt]),
@@ -195,7 +219,10 @@ def make_plan(records: Records, prospect: Prospect, recipe_digest: str, old: Man
         gone=list(row_ids.select(gone)),
         rows=RowsById(records.ids, row_ids, owners),
         fingerprints=prints,
-        to_build=records.select(np.flatnonzero(is_new | is_due)),
+        to_build=records.select(due),
+        prints=prospect.wanted[due],
+        kept=KeptRows(rows=kept, records=records.select(owners[kept]), prints=prospect.wanted[owners[kept]]),
+        gone_rows=gone,
     )
 
 

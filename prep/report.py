@@ -5,11 +5,9 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from typing import Protocol
-
-from tqdm.auto import tqdm
 
 from prep.records import Failure
 from prep.text import printable
@@ -49,7 +47,8 @@ class StderrReporter:
 
     def note(self, text: str) -> None:
         """Write a line, above the bar if there is one."""
-        with tqdm.external_write_mode(file=sys.stderr):
+        bars = sys.modules.get("tqdm.auto")  # where nobody has made a bar, there is none
+        with nullcontext() if bars is None else bars.tqdm.external_write_mode(file=sys.stderr):
             print(printable(text), file=sys.stderr)  # noqa: T201  # this is where notes are printed
 
     def failed(self, failure: Failure) -> None:
@@ -61,6 +60,8 @@ class StderrReporter:
         if not (_shows_bars() if self._bar is None else self._bar):
             yield PlainProgress(total, what, self.note, self._clock)
             return
+        from tqdm.auto import tqdm  # noqa: PLC0415  # slow to import, and a log file does without
+
         # In a notebook the bar is a widget, which has no use for a file.
         failed = 0
         with tqdm(total=total, desc=what, unit="item", file=sys.stderr, leave=False, dynamic_ncols=True) as bar:

@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-import pandas as pd
+import numpy as np
 
+from manifests.columns import Column, blank_column, coded, joined_column, packed_column, values_of
 from manifests.counts import split_order
 from manifests.manifest import Manifest
 from manifests.metadata import Metadata, common_array
-from manifests.names import default_path
+from manifests.strings import PackedStrings
+from manifests.table import Table, table_of_columns
 from prep.labels import label_specs
+from prep.plan import Prints, packed
 from prep.prepare import Prepared
-from prep.records import Failure, Record
+from prep.records import Failure, Records
 from prep.report import Reporter
 from prep.shards import WrittenShard
 from prep.splitcolumns import assign_split_columns, remembered
 from prep.text import counted, shown
 
+_OF_SHARDS = ("shape", "dtype", "sha256")
 
-def dataset_rows(
-    prepared: Prepared, written: Mapping[str, Sequence[WrittenShard]], failures: Sequence[Failure], report: Reporter
-) -> pd.DataFrame:
-    """Return the manifest's rows, in any order.
+
+class _Rows(NamedTuple):
+    """Some of the rows: their IDs, and the other columns by name."""
+
+    ids: PackedStrings
+    columns: dict[str, Column]
+
+
+def dataset_rows(prepared: Prepared, written: Mapping[str, Sequence[WrittenShard]], failures: Sequence[Failure], report: Reporter) -> Table:
+    """Return the manifest's rows, in the order of their IDs.
 
     Args:
         prepared: what was planned.
@@ -36,39 +46,98 @@ def dataset_rows(
     """
     plan, old = prepared.plan, prepared.old
     _tell_lost_rows(old, failures, report)
-    old_rows = {} if old is None else {row["id"]: row for row in old.frame.to_dict("records")}
-    done = [record for record in plan.to_build if record.id in written] + list(plan.keep)
-    rows = [
-        _row(record, known, plan.fingerprints[record.id])
-        for record in done
-        for known in (map(vars, written[record.id]) if record.id in written else [old_rows[id_] for id_ in plan.rows[record.id]])
-    ]
-    if not prepared.prune:
-        there = {row["id"] for row in rows}
-        gone = [id_ for id_ in plan.gone_without(failures) if id_ not in there]
-        rows += [{str(key): value for key, value in old_rows[id_].items()} for id_ in gone]
-    frame = pd.DataFrame(rows, dtype=str).fillna("")
-    if not frame["label"].any():
-        frame = frame.drop(columns="label")
+    parts = [_new_rows(plan.to_build, plan.prints, written)]
+    if old is not None:
+        parts.append(_kept_rows(old, prepared))
+        if not prepared.prune:
+            parts.append(_gone_rows(old, prepared, failures, {shard.id for shards in written.values() for shard in shards}))
+    table = _sorted_table(parts)
+    if not any(coded(table.column("label")).distinct):
+        table = table.without("label")
     if prepared.splits is not None:
-        if prepared.splits.fractions and any("split" in record.columns for record in done):
+        if prepared.splits.fractions and any("split" in part.columns for part in parts[:2] if len(part.ids)):
             report.note("not kept: the table's column 'split', as --split assigns new ones")
-        assign_split_columns(frame, prepared.splits, old, report, prepared.listing.records)
-    return frame
+        table = assign_split_columns(table, prepared.splits, old, report, prepared.listing.records)
+    return table
 
 
-def dataset_metadata(prepared: Prepared, frame: pd.DataFrame, failures: Sequence[Failure]) -> Metadata:
+def _new_rows(records: Records, prints: Prints, written: Mapping[str, Sequence[WrittenShard]]) -> _Rows:
+    """Return the rows of what was written."""
+    owners, shards = list[int](), list[WrittenShard]()
+    for position, id_ in enumerate(records.ids):
+        if id_ in written:
+            own = written[id_]
+            owners += [position] * len(own)
+            shards += own
+    at = np.array(owners, dtype=np.int64)
+    ids = PackedStrings(shard.id for shard in shards)
+    columns = _of_records(ids, records.select(at), prints[at])
+    return _Rows(ids, columns | {name: packed_column([getattr(shard, name) for shard in shards]) for name in _OF_SHARDS})
+
+
+def _kept_rows(old: Manifest, prepared: Prepared) -> _Rows:
+    """Return the rows of what stays, with what the source says of it now."""
+    kept = prepared.plan.kept
+    ids = packed(old, "id").select(kept.rows)
+    return _Rows(ids, _of_records(ids, kept.records, kept.prints) | {name: old.table.column(name).select(kept.rows) for name in _OF_SHARDS})
+
+
+def _gone_rows(old: Manifest, prepared: Prepared, failures: Sequence[Failure], taken: set[str]) -> _Rows:
+    """Return the rows whose raw item is gone, as they are, unless an ID is another item's by now."""
+    gone = set(prepared.plan.gone_without(failures)) - taken
+    rows = prepared.plan.gone_rows
+    ids = packed(old, "id").select(rows)
+    stay = np.array([position for position, id_ in enumerate(ids) if id_ in gone], dtype=np.int64)
+    others = [name for name in old.table.columns if name not in {"id", "path"}]
+    return _Rows(ids.select(stay), {name: old.table.column(name).select(rows[stay]) for name in others})
+
+
+def _of_records(ids: PackedStrings, records: Records, prints: Prints) -> dict[str, Column]:
+    """Return the columns that come from the source.
+
+    Args:
+        ids: of the rows.
+        records: of each row's own.
+        prints: likewise.
+    """
+    columns: dict[str, Column] = {"label": records.labels, **records.columns}
+    groups = _groups(ids, records)
+    if groups is not None:
+        columns["group"] = groups
+    return columns | {"source": records.sources, "fingerprint": PackedStrings.of_arrays({"items": prints})}
+
+
+def _groups(ids: PackedStrings, records: Records) -> Column | None:
+    """Return the groups of samples: several of one raw item are one unless another is given, for they are not to meet across splits."""
+    pairs = list(zip(ids, records.ids, strict=True))
+    if all(id_ == record for id_, record in pairs):
+        return None
+    given = values_of(records.columns["group"]) if "group" in records.columns else [""] * len(pairs)
+    return packed_column([group or ("" if id_ == record else record) for group, (id_, record) in zip(given, pairs, strict=True)])
+
+
+def _sorted_table(parts: Sequence[_Rows]) -> Table:
+    names = list(dict.fromkeys(name for part in parts if len(part.ids) for name in part.columns))
+    ids = PackedStrings.joined([part.ids for part in parts])
+    order = ids.order()
+    columns = {
+        name: joined_column([part.columns.get(name) or blank_column(len(part.ids)) for part in parts]).select(order) for name in names
+    }
+    return table_of_columns(ids.select(order), columns)
+
+
+def dataset_metadata(prepared: Prepared, table: Table, failures: Sequence[Failure]) -> Metadata:
     """Return what `dataset.json` says of the rows; failed items that had a split before are remembered with it."""
     splits: dict[str, Any] = {}
     if prepared.splits is not None:
-        splits = remembered(prepared.splits, frame, prepared.old, failures)
-    elif "split" in frame.columns:
-        splits = {"names": list(split_order(frame["split"].unique()))}
+        splits = remembered(prepared.splits, table, prepared.old, failures)
+    elif "split" in table:
+        splits = {"names": list(split_order(coded(table.column("split")).distinct))}
     recipe, old = prepared.recipe, prepared.old
-    columns = [column for column in prepared.listing.label_columns if column in frame.columns]
+    columns = {name: table.column(name) for name in prepared.listing.label_columns if name in table}
     return Metadata(
-        array=common_array(list(frame["shape"].unique()), list(frame["dtype"].unique())),
-        labels=label_specs(frame, columns, old.metadata.labels if old else {}),
+        array=common_array(list(coded(table.column("shape")).distinct), list(coded(table.column("dtype")).distinct)),
+        labels=label_specs(columns, old.metadata.labels if old else {}),
         recipe={
             "format": recipe.format,
             "labels": prepared.listing.label_origin,
@@ -87,29 +156,3 @@ def _tell_lost_rows(old: Manifest | None, failures: Sequence[Failure], report: R
             f"dropped: {counted(len(lost), 'row')} whose raw item fails now: {shown(lost)}; "
             "the next build takes them in again, each into the split it had, once it can read them"
         )
-
-
-def _row(record: Record, known: Mapping[Any, Any], fingerprint: str) -> dict[str, str]:
-    """Return the row of one of a record's samples.
-
-    Args:
-        record: the raw item.
-        known: what only the shard's bytes tell: from the shard or, if it was kept, the old row.
-        fingerprint: of the raw item and the recipe.
-    """
-    return {
-        "id": known["id"],
-        "label": record.label,
-        # Samples of one raw item are not to meet across splits.
-        **record.columns,
-        **_group(record, known["id"]),
-        "path": default_path(known["id"]),
-        **{name: known[name] for name in ("shape", "dtype", "sha256")},
-        "source": record.source,
-        "fingerprint": fingerprint,
-    }
-
-
-def _group(record: Record, sample_id: str) -> dict[str, str]:
-    """Return the group of one of several samples: its raw item, unless a group is given, for they are not to meet across splits."""
-    return {} if sample_id == record.id or record.columns.get("group") else {"group": record.id}

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-import pandas as pd
-
+from manifests.columns import coded, packed_column, values_of
 from manifests.counts import split_order
 from manifests.manifest import Manifest
+from manifests.table import Table
 from prep.assignment import assign_splits, check_enough_for_folds, check_groups_whole
 from prep.given import groups_of, splits_given
 from prep.labels import are_measurements
-from prep.records import Failure, Record
+from prep.records import Failure, Record, Records
 from prep.report import Reporter
 from prep.splits import SplitSpec, check_held_out, spec_differences
 from prep.text import counted, shown
@@ -53,10 +53,10 @@ class _Before:
         found: list[dict[str, str]] = []
         for (column, stays), key in zip(columns.items(), ABSENT_KEYS, strict=True):
             absent = old.metadata.splits.get(key, {})
-            if not stays or column not in old.frame.columns:
+            if not stays or column not in old.table:
                 found.append({})
                 continue
-            rows = dict(zip(old.frame["id"], old.frame[column], strict=True))
+            rows = dict(zip(old.ids, values_of(old.table.column(column)), strict=True))
             found.append({**(absent if isinstance(absent, dict) else {}), **rows})
         return cls(splits=found[0], folds=found[1], groups=found[2])
 
@@ -82,11 +82,11 @@ def check_given(records: Sequence[Record], spec: SplitSpec | None) -> None:
             check_held_out(sorted(set(splits.values())))
 
 
-def assign_split_columns(frame: pd.DataFrame, spec: SplitSpec, old: Manifest | None, report: Reporter, records: Sequence[Record]) -> None:
-    """Fill the columns `group`, `split` and `fold`; rows keep what they had unless the shares, the seed or the folds are others now.
+def assign_split_columns(table: Table, spec: SplitSpec, old: Manifest | None, report: Reporter, records: Sequence[Record]) -> Table:
+    """Return the rows with `group`, `split` and `fold` filled; they keep what they had unless shares, seed or folds are others now.
 
     Args:
-        frame: the manifest's rows; columns are added or replaced.
+        table: the manifest's rows.
         spec: what is asked for.
         old: the dataset that is there, or None.
         report: is told where splits change.
@@ -97,27 +97,32 @@ def assign_split_columns(frame: pd.DataFrame, spec: SplitSpec, old: Manifest | N
         SourceError: a group that would be in two splits or folds, or fewer groups than folds.
     """
     before = _Before.of(old, spec)
-    ids = list(frame["id"])
+    ids = values_of(table.column("id"))
     _tell_changes(old, spec, before, report)
-    groups = _groups(frame, spec, before, report, records)
+    groups = _groups(table, spec, before, report, records)
     if any(groups) or spec.group_by or spec.group_regex:
-        frame["group"] = groups
-    labelled = "label" in frame.columns and not are_measurements(frame["label"])
-    strata = list(frame["label"]) if labelled else [""] * len(frame)
+        table = table.with_columns({"group": packed_column(groups)})
+    labels = table.column("label") if "label" in table else None
+    labelled = labels is not None and not are_measurements(coded(labels).distinct)
+    strata = values_of(labels) if labels is not None and labelled else [""] * len(ids)
+    splits: Sequence[str] | None = None
     if spec.fractions:
-        frame["split"] = assign_splits(ids, strata, spec, before.splits, groups=groups, kept_groups=before.of_groups(before.splits, ids))
+        splits = assign_splits(ids, strata, spec, before.splits, groups=groups, kept_groups=before.of_groups(before.splits, ids))
     elif spec.assigns:
-        frame["split"] = _given(ids, spec, old, records)
-        _check_groups(frame, groups)
+        splits = _given(ids, spec, old, records)
+        _check_groups(splits, groups)
+    if splits is not None:
+        table = table.with_columns({"split": packed_column(splits)})
     if spec.folds is not None:
-        frame["fold"] = _folds(frame, strata, groups, spec, before)
+        table = table.with_columns({"fold": packed_column(_folds(table, strata, groups, spec, before))})
+    return table
 
 
-def remembered(spec: SplitSpec, frame: pd.DataFrame, old: Manifest | None, failures: Sequence[Failure]) -> dict[str, Any]:
+def remembered(spec: SplitSpec, table: Table, old: Manifest | None, failures: Sequence[Failure]) -> dict[str, Any]:
     """Return what `dataset.json` says of splits; failed items that had a split before are remembered with it."""
     raw = spec.as_dict()
     if spec.assigns and not spec.fractions:
-        raw = {"names": list(split_order(frame["split"].unique(), spec.folders)), **raw}
+        raw = {"names": list(split_order(coded(table.column("split")).distinct, spec.folders)), **raw}
     before = _Before.of(old, spec)
     failed = {failure.id for failure in failures}
     for key, values in zip(ABSENT_KEYS, (before.splits, before.folds, before.groups), strict=True):
@@ -131,11 +136,11 @@ def _tell_changes(old: Manifest | None, spec: SplitSpec, before: _Before, report
         return
     stored = SplitSpec.from_dict(old.metadata.splits)
     changes = "; ".join(spec_differences(stored, spec))
-    if spec.fractions and "split" in old.frame.columns and not before.splits:
+    if spec.fractions and "split" in old.table and not before.splits:
         report.note(f"splits: other shares or seed than before, so every ID is assigned anew ({changes})")
     elif changes and stored is not None:
         report.note(f"splits: changed since the last build: {changes}")
-    if spec.folds is not None and "fold" in old.frame.columns and not before.folds:
+    if spec.folds is not None and "fold" in old.table and not before.folds:
         report.note("folds: other than before, or of other splits, so every ID's fold is drawn anew")
 
 
@@ -147,11 +152,11 @@ def _record_of(id_: str, records: Mapping[str, Any] | set[str]) -> str:
     return match[1] if match and match[1] in records else id_
 
 
-def _groups(frame: pd.DataFrame, spec: SplitSpec, before: _Before, report: Reporter, records: Sequence[Record]) -> list[str]:
+def _groups(table: Table, spec: SplitSpec, before: _Before, report: Reporter, records: Sequence[Record]) -> list[str]:
     """Return each row's group; samples of one record that stands alone form one."""
-    known = dict.fromkeys((record.id for record in records), "") | groups_of(records, spec)
-    ids = list(frame["id"])
-    carried = frame[spec.group_by] if spec.group_by in frame.columns else pd.Series([""] * len(ids))
+    known = dict.fromkeys(Records.of(records).ids, "") | groups_of(records, spec)
+    ids = values_of(table.column("id"))
+    carried = values_of(table.column(spec.group_by)) if spec.group_by in table and spec.group_by else [""] * len(ids)
     groups = []
     for id_, own in zip(ids, carried, strict=True):
         record = _record_of(id_, known)
@@ -167,22 +172,22 @@ def _groups(frame: pd.DataFrame, spec: SplitSpec, before: _Before, report: Repor
 
 def _given(ids: Sequence[str], spec: SplitSpec, old: Manifest | None, records: Sequence[Record]) -> list[str]:
     given = splits_given(records, spec)
-    known_before = {} if old is None or "split" not in old.frame.columns else dict(zip(old.frame["id"], old.frame["split"], strict=True))
+    known_before = {} if old is None or "split" not in old.table else dict(zip(old.ids, values_of(old.table.column("split")), strict=True))
     return [given[record] if (record := _record_of(id_, given)) in given else known_before.get(id_, "") for id_ in ids]
 
 
-def _check_groups(frame: pd.DataFrame, groups: Sequence[str]) -> None:
+def _check_groups(splits: Sequence[str], groups: Sequence[str]) -> None:
     found: dict[str, Counter[str]] = defaultdict(Counter)
-    for group, split in zip(groups, frame["split"], strict=True):
+    for group, split in zip(groups, splits, strict=True):
         if group and split:
             found[group][split] += 1
     check_groups_whole(found, "The splits are those of the source: mend them there, or leave the groups out")
 
 
-def _folds(frame: pd.DataFrame, strata: Sequence[str], groups: Sequence[str], spec: SplitSpec, before: _Before) -> list[str]:
+def _folds(table: Table, strata: Sequence[str], groups: Sequence[str], spec: SplitSpec, before: _Before) -> list[str]:
     """Draw folds of what is not held out, as splits of equal shares; what is held out has none."""
-    ids = list(frame["id"])
-    splits = list(frame["split"]) if spec.assigns else [""] * len(ids)
+    ids = values_of(table.column("id"))
+    splits = values_of(table.column("split")) if spec.assigns else [""] * len(ids)
     names = sorted({name for name in splits if name})
     held_out = check_held_out(list(spec.fractions) or names) if spec.assigns else set()
     rows = [position for position, split in enumerate(splits) if split not in held_out]

@@ -12,16 +12,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from manifests.counts import class_split_table, split_order
+from manifests.columns import coded, values_of
+from manifests.counts import class_counts_by_split, split_order
 from manifests.errors import ArrayFileError
 from manifests.metadata import Metadata
 from manifests.names import resolve_inside
 from manifests.npyfile import read_stream
 from manifests.schema import STATE_FOLDER, parse_shape
 from manifests.statistics import STATISTICS_VERSION, mismatch, rows_digest, rows_of_statistics
-from manifests.table import table_of_frame
+from manifests.table import Table
 from prep.executors import Workers
 from prep.moments import Combined, channels_of, combine, decode_moments, moments_of
 from prep.momentstore import keep_moments, load_moments
@@ -82,9 +81,10 @@ class ShardMoments:
     def _remembered(self) -> dict[str, str]:
         return load_moments(self._root / STATE_FOLDER)
 
-    def of_rows(self, rows: pd.DataFrame, report: Reporter) -> list[str] | None:
+    def of_rows(self, rows: Table, report: Reporter) -> list[str] | None:
         """Return the moments of each row's shard; None if one is not what its row says, which is told."""
-        wanted = dict(zip(rows["sha256"], rows["path"], strict=True))
+        sha256s = values_of(rows.column("sha256"))
+        wanted = dict(zip(sha256s, values_of(rows.column("path")), strict=True))
         missing = [sha256 for sha256 in wanted if sha256 not in self._new]
         missing = [sha256 for sha256 in missing if sha256 not in self._remembered]
         wrong = self._read_shards([(wanted[sha256], sha256) for sha256 in missing], report)
@@ -94,12 +94,12 @@ class ShardMoments:
                 f"see prep verify {os.fspath(self._root)}"
             )
             return None
-        return [self._new[sha256] if sha256 in self._new else self._remembered[sha256] for sha256 in rows["sha256"]]
+        return [self._new[sha256] if sha256 in self._new else self._remembered[sha256] for sha256 in sha256s]
 
-    def remember(self, frame: pd.DataFrame) -> None:
+    def remember(self, table: Table) -> None:
         """Keep the moments of all rows of which they are known, and no others, for the next build; nothing if none is new."""
         if self._new:
-            present = set(frame["sha256"])
+            present = set(values_of(table.column("sha256")))
             known = self._remembered | self._new
             keep_moments({sha256: text for sha256, text in known.items() if sha256 in present}, self._root / STATE_FOLDER)
 
@@ -121,28 +121,25 @@ class ShardMoments:
         return wrong
 
 
-def dataset_statistics(
-    frame: pd.DataFrame, metadata: Metadata, old: Mapping[str, Any], moments: ShardMoments, report: Reporter
-) -> dict[str, Any]:
+def dataset_statistics(table: Table, metadata: Metadata, old: Mapping[str, Any], moments: ShardMoments, report: Reporter) -> dict[str, Any]:
     """Return the statistics for `dataset.json`.
 
     Where the rows are those of the statistics that are there, these stand, and nothing is read.
 
     Args:
-        frame: all rows of the new dataset, in any order.
+        table: all rows of the new dataset, in any order.
         metadata: of the new dataset.
         old: the statistics that are there.
         moments: of the shards.
         report: shows the bar; is told what could not be worked out.
     """
-    splits = list(frame["split"]) if "split" in frame.columns else [""] * len(frame)
-    classes = class_counts(frame, metadata)
-    named = rows_of_statistics(splits)
+    classes = class_counts(table, metadata)
+    named = rows_of_statistics(_splits(table))
     if named is None:
         return {"version": STATISTICS_VERSION, "classes": classes}
     over, mask = named
-    rows = frame[mask]
-    digest = rows_digest(list(rows["id"]), list(rows["sha256"]))
+    rows = table.select(mask)
+    digest = rows_digest(values_of(rows.column("id")), values_of(rows.column("sha256")))
     statistics = {"version": STATISTICS_VERSION, "over": over, "rows": len(rows), "digest": digest}
     if {key: old.get(key) for key in statistics} == statistics and "channels" in old:
         values = {key: old[key] for key in ("axis", "channels") if key in old}
@@ -150,7 +147,7 @@ def dataset_statistics(
         texts = moments.of_rows(rows, report)
         if texts is None:
             return {"version": STATISTICS_VERSION, "classes": classes}
-        values = values_of_rows(list(rows["shape"]), texts)
+        values = values_of_rows(list(coded(rows.column("shape")).distinct), texts)
     return statistics | values | {"classes": classes}
 
 
@@ -161,7 +158,7 @@ def values_of_rows(shapes: Sequence[str], moments: Sequence[str]) -> dict[str, A
     where an array is complex, as such numbers have no order.
 
     Args:
-        shapes: of the arrays, as in the manifest.
+        shapes: that the arrays have, as in the manifest, each at least once.
         moments: of the arrays.
 
     Returns:
@@ -191,31 +188,30 @@ def _as_columns(combined: Sequence[Combined]) -> dict[str, list[Any]]:
     }
 
 
-def class_counts(frame: pd.DataFrame, metadata: Metadata) -> dict[str, dict[str, dict[str, int]]]:
+def class_counts(table: Table, metadata: Metadata) -> dict[str, dict[str, dict[str, int]]]:
     """Return label column -> split (`all` without splits) -> class -> number of rows."""
-    splits = split_order(frame["split"].unique(), metadata.splits.get("names", ())) if "split" in frame.columns else ()
-    table = table_of_frame(frame)
-    counts: dict[str, dict[str, dict[str, int]]] = {}
-    for column, spec in metadata.labels.items():
-        crossed = class_split_table(table, column, spec.classes, splits)
-        counts[column] = {
-            str(split): {str(name): int(count) for name, count in zip(crossed.index, crossed[split], strict=True)}
-            for split in crossed.columns
-        }
-    return counts
+    splits = split_order(coded(table.column("split")).distinct, metadata.splits.get("names", ())) if "split" in table else ()
+    return {
+        column: class_counts_by_split(table, column, spec.classes, splits) if column in table else {}
+        for column, spec in metadata.labels.items()
+    }
 
 
-def union_statistics(frame: pd.DataFrame, metadata: Metadata, parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _splits(table: Table) -> list[str]:
+    return values_of(table.column("split")) if "split" in table else [""] * len(table)
+
+
+def union_statistics(table: Table, metadata: Metadata, parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the statistics of a union: those of a part whose training rows are the union's, else the classes alone.
 
     Args:
-        frame: all rows of the union.
+        table: all rows of the union.
         metadata: of the union.
         parts: the statistics of the datasets that were put together; nothing comes of none.
     """
     if not any(parts):
         return {}
-    splits = list(frame["split"]) if "split" in frame.columns else [""] * len(frame)
-    ids, sha256s = list(frame["id"]), list(frame["sha256"])
+    splits = _splits(table)
+    ids, sha256s = values_of(table.column("id")), values_of(table.column("sha256"))
     kept = next((part for part in parts if "digest" in part and mismatch(part, ids, splits, sha256s) is None), {})
-    return {"version": STATISTICS_VERSION} | dict(kept) | {"classes": class_counts(frame, metadata)}
+    return {"version": STATISTICS_VERSION} | dict(kept) | {"classes": class_counts(table, metadata)}

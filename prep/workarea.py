@@ -9,17 +9,17 @@ from collections.abc import Set as AbstractSet
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from manifests.atomic import TEMPORARY_PREFIX
 from manifests.commitlog import RECORD, STAGE_FOLDER, Failures, begin_changeover, finish_changeover
 from manifests.metadata import Metadata, write_metadata
 from manifests.names import SHARD_FOLDER, default_path
 from manifests.schema import FAILURES_NAME, MANIFEST_NAME, METADATA_NAME, STATE_FOLDER
-from manifests.store import write_manifest
+from manifests.store import write_manifest, write_table
+from manifests.table import Table
 from prep.errors import OutputError
-from prep.interrupts import held_off
+from prep.interrupts import KEPT, held_off
 from prep.lock import locked
 from prep.output import entries, write_failures
 from prep.parts import PART_FOLDER, count_done, read_parts, settle_parts
@@ -27,8 +27,8 @@ from prep.records import Failure
 from prep.shards import WrittenShard
 from prep.text import counted, shown
 
-KEPT = "kept: the same command goes on from there"
-"""How the note ends on an error after which the next build can go on."""
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -75,12 +75,17 @@ class WorkArea:
         return dict(sorted(found.done.items()))
 
     def commit(
-        self, frame: pd.DataFrame, metadata: Metadata, failures: Sequence[Failure] | None, new_ids: Sequence[str], old_ids: Sequence[str]
+        self,
+        rows: pd.DataFrame | Table,
+        metadata: Metadata,
+        failures: Sequence[Failure] | None,
+        new_ids: Sequence[str],
+        old_ids: Sequence[str],
     ) -> None:
         """Let the new state take the old one's place; interrupts wait until it has.
 
         Args:
-            frame: the new manifest's rows.
+            rows: of the new manifest; those of a table stand in the order of their IDs.
             metadata: the new dataset.json.
             failures: for failures.csv, which goes if there are none, and stays as it is with None.
             new_ids: IDs whose shards lie below `folder`.
@@ -91,7 +96,10 @@ class WorkArea:
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_manifest(frame, self.folder / MANIFEST_NAME)
+            if isinstance(rows, Table):
+                write_table(rows, self.folder / MANIFEST_NAME)
+            else:
+                write_manifest(rows, self.folder / MANIFEST_NAME)
             write_metadata(metadata, self.folder / METADATA_NAME)
             if failures:
                 write_failures(failures, self.folder / FAILURES_NAME)

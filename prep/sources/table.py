@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from manifests.names import collisions, name_problem
 from manifests.schema import COLUMN_NAMES, split_label
@@ -17,6 +17,9 @@ from prep.sources.files import ARRAY_SUFFIXES, FolderFiles, suffix_of, without_r
 from prep.sources.identity import check_distinct
 from prep.sources.tablefile import read_table
 from prep.text import counted, is_text, printable, shown
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _LABEL_NAMES = ("label", "labels", "class", "target", "y", "category")
 _FROM_TABLE = ("split", "group", "fold")

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from manifests.csvfile import CsvTable, header_problems, read_csv
 from manifests.errors import InvalidManifestError
 from prep.errors import SourceError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def read_table(path: Path) -> CsvTable:
@@ -44,7 +47,8 @@ def read_table(path: Path) -> CsvTable:
 
 def _read_parquet(path: Path) -> pd.DataFrame:
     try:
-        import pyarrow  # noqa: ICN001, PLC0415  # an extra, and slow to import
+        import pandas as pd  # noqa: PLC0415  # slow to import, as is the other
+        import pyarrow  # noqa: ICN001, PLC0415  # an extra
         from pyarrow import parquet  # noqa: PLC0415
     except ImportError as error:
         raise SourceError(f"{path}: reading Parquet needs pyarrow: pip install 'shardfeed[parquet]'") from error
@@ -69,6 +73,8 @@ def _first_line(error: Exception) -> str:
 
 def _read_json(path: Path) -> pd.DataFrame:
     """Read a JSON object from ID to label, as the tutorial's `labels` dictionary is saved."""
+    import pandas as pd  # noqa: PLC0415  # slow to import
+
     try:
         raw = json.loads(path.read_bytes(), object_pairs_hook=_no_repeats, parse_float=str, parse_int=str)
     except (ValueError, RecursionError) as error:

@@ -195,7 +195,7 @@ def test_a_built_dataset_is_not_adopted_nor_an_adopted_one_built(tutorial: Path,
     assert snapshot(tutorial) == before
 
 
-@pytest.mark.parametrize("function", ["write_manifest", "write_metadata"])
+@pytest.mark.parametrize("function", ["write_table", "write_metadata"])
 @pytest.mark.parametrize("again", [False, True])
 def test_a_full_disk_leaves_all_as_it_was(function: str, again: bool, tutorial: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if again:

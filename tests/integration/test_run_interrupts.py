@@ -32,9 +32,8 @@ from command_line import (
 )
 
 from manifests import load_manifest
-from prep.interrupts import GOES_ON
+from prep.interrupts import GOES_ON, KEPT
 from prep.lock import locked
-from prep.workarea import KEPT
 
 INTERRUPTED, TERMINATED = 130, 143
 
@@ -208,7 +207,7 @@ def no_rename(source: str | Path, target: str | Path) -> NoReturn:
 
 STEPS: dict[str, Callable[..., NoReturn]] = {
     "prep.chunk.write_shards": no_space,
-    "prep.workarea.write_manifest": no_space,
+    "prep.workarea.write_table": no_space,
     "prep.workarea.write_metadata": no_space,
     "prep.workarea.write_failures": no_space,
     "os.replace": no_rename,
@@ -216,7 +215,7 @@ STEPS: dict[str, Callable[..., NoReturn]] = {
 }
 
 
-AFTER_PARTS = {"prep.workarea.write_manifest", "prep.workarea.write_metadata", "prep.workarea.write_failures"}
+AFTER_PARTS = {"prep.workarea.write_table", "prep.workarea.write_metadata", "prep.workarea.write_failures"}
 
 
 @pytest.mark.parametrize("step", STEPS)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from manifests.columns import packed_column
 from manifests.metadata import LabelSpec
 from prep.labels import are_measurements, label_specs
 
@@ -15,7 +15,7 @@ names = st.lists(st.text(alphabet="abc019", min_size=1, max_size=2), min_size=1,
 
 def classes(labels: list[str], *known: str) -> tuple[str, ...] | None:
     old = {"label": LabelSpec(classes=known)} if known else {}
-    specs = label_specs(pd.DataFrame({"label": labels}, dtype=str), ["label"], old)
+    specs = label_specs({"label": packed_column(labels)}, old)
     return specs["label"].classes if specs else None
 
 
@@ -48,8 +48,8 @@ def test_a_class_keeps_its_index_as_data_grows(first: list[str], more: list[str]
 
 
 def test_each_column_has_its_own_order() -> None:
-    frame = pd.DataFrame({"label": ["b", "a"], "age": ["0.5", "2"], "group": ["x", "y"], "site": ["2", "1"]}, dtype=str)
-    assert label_specs(frame, ["label", "age", "site"], {"label": LabelSpec(classes=("b",))}) == {
+    columns = {"label": ["b", "a"], "age": ["0.5", "2"], "site": ["2", "1"]}
+    assert label_specs({name: packed_column(values) for name, values in columns.items()}, {"label": LabelSpec(classes=("b",))}) == {
         "label": LabelSpec(classes=("b", "a")),
         "site": LabelSpec(classes=("1", "2")),
     }
