@@ -75,7 +75,8 @@ def begin_changeover(root: Path, *, added: Sequence[str], removed: Sequence[str]
         # One in whose place a shard lies that goes comes later.
         with contextlib.suppress(FileExistsError, NotADirectoryError):
             (root / folder).mkdir(parents=True, exist_ok=True)
-    sync_below(stage, [*(stage / name for name in names if (stage / name).exists()), *(stage / default_path(id_) for id_ in added)])
+    files = (stage / name for name in itertools.chain(names, map(default_path, added)))
+    sync_below(stage, (file for file in files if file.exists()))
     change = Changeover(
         manifest=_digest(stage / MANIFEST_NAME),
         added=added,
@@ -121,8 +122,7 @@ def finish_changeover(root: Path) -> None:
     _check_stage(root, change)
     first, last = _order_of_removal(root, change)
     _remove(root, first)
-    for id_ in change.added:
-        _take(root, default_path(id_))
+    _take_shards(root, change.added)
     if change.failures == "new":
         _take(root, FAILURES_NAME)
     elif change.failures == "none":
@@ -130,9 +130,9 @@ def finish_changeover(root: Path) -> None:
     _take(root, METADATA_NAME)
     _take(root, MANIFEST_NAME)
     _remove(root, last)
-    names = [name for name in (MANIFEST_NAME, METADATA_NAME, FAILURES_NAME) if (root / name).exists()]
+    files = (root / name for name in itertools.chain((MANIFEST_NAME, METADATA_NAME, FAILURES_NAME), map(default_path, change.added)))
     emptied = {(root / default_path(id_)).parent for id_ in change.removed}
-    sync_below(root, [root / name for name in [*names, *map(default_path, change.added)]], emptied)
+    sync_below(root, (file for file in files if file.exists()), emptied)
     record.unlink()
     sync_folder(record.parent)
     shutil.rmtree(root / STAGE_FOLDER, ignore_errors=True)
@@ -140,14 +140,44 @@ def finish_changeover(root: Path) -> None:
 
 def _take(root: Path, path: str) -> None:
     """Let a file of the stage take its place; it may have done so before."""
-    source, target = root / STAGE_FOLDER / path, root / path
-    if not source.exists():
+    source, target = f"{root}/{STAGE_FOLDER}/{path}", f"{root}/{path}"
+    if not os.path.exists(source):
         return
     try:
         os.replace(source, target)
     except (FileNotFoundError, NotADirectoryError):
-        target.parent.mkdir(parents=True, exist_ok=True)
+        os.makedirs(os.path.dirname(target), exist_ok=True)
         os.replace(source, target)
+
+
+def _take_shards(root: Path, ids: Iterable[str]) -> None:
+    """Let shards of the stage take their places; some may have done so before.
+
+    A folder that is new as a whole moves as a whole, be it of millions.
+    """
+    by_folder: dict[str, set[str]] = {}
+    for id_ in ids:
+        folder, _, name = default_path(id_).rpartition("/")
+        by_folder.setdefault(folder, set()).add(name)
+    for folder, names in by_folder.items():
+        source, target = f"{root}/{STAGE_FOLDER}/{folder}", f"{root}/{folder}"
+        try:
+            there = set(os.listdir(source))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if there == names and _is_empty_folder(target):
+            os.rename(source, target)
+            continue
+        for name in sorted(names & there):
+            _take(root, f"{folder}/{name}")
+
+
+def _is_empty_folder(path: str) -> bool:
+    """Return whether there is a folder without anything in it, and no link to one."""
+    try:
+        return not os.path.islink(path) and not os.listdir(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def _remove(root: Path, ids: Iterable[str]) -> None:
@@ -177,6 +207,8 @@ def _order_of_removal(root: Path, change: Changeover) -> tuple[list[str], list[s
     Where `Cat` makes room for `cat`, a disk that takes both for one has the new shard under the old name once it has come: what was
     in the way of a shard that has left the stage is gone already.
     """
+    if not change.removed:
+        return [], []
     paths = [default_path(id_) for id_ in (*change.added, *change.removed)]
     n = len(change.added)
     pairs = itertools.chain(file_and_folder_clashes(paths), collisions(paths))
@@ -240,7 +272,9 @@ def _check_stage(root: Path, change: Changeover) -> None:
     led_out = next((folder for folder in both if resolve_inside(root, folder) is None), None)
     if led_out is not None:
         problem = problem or f"{root / led_out} leads out of the dataset through a link"
-    lost = next((p for p in map(default_path, change.added) if not (stage / p).exists() and not (root / p).exists()), None)
+    lost = next(
+        (p for p in map(default_path, change.added) if not os.path.exists(f"{stage}/{p}") and not os.path.exists(f"{root}/{p}")), None
+    )
     if lost is not None:
         problem = problem or f"{stage / lost} is missing"
     if problem:

@@ -31,6 +31,8 @@ ITEM_SECONDS = 600.0
 
 _PARENT_POLL_SECONDS = 0.5
 
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
 
 class InlineExecutor(Executor):
     """Runs each call at once in the calling thread: for one worker, and for debugging."""
@@ -177,7 +179,7 @@ class _ProcessPool:
         resource_tracker.ensure_running()  # loky needs it, and starting it unblocks Ctrl-C, as Python 3.11 writes it
         with held_off(note=None), _interrupts_blocked():
             executor: Executor = ProcessPoolExecutor(
-                max_workers=self._count, initializer=_begin_worker, initargs=(os.getpid(), self._watch)
+                max_workers=self._count, initializer=_begin_worker, initargs=(os.getpid(), self._watch), env=_threads(self._count)
             )
             self._executor = executor
             executor.submit(os.getpid)  # starts the processes, which inherit what is blocked
@@ -188,6 +190,15 @@ class _ProcessPool:
         if self._executor is not None:
             self._executor.shutdown(wait=True, kill_workers=kill)  # type: ignore[call-arg]  # loky's own argument
             self._executor = None
+
+
+def _threads(workers: int) -> dict[str, str]:
+    """Return the environment that lets numerical libraries share the processors among worker processes, where the user has not said how.
+
+    Each would start a thread per processor in every worker, which takes time even if none of them is ever used.
+    """
+    threads = str(max(1, default_workers() // workers))
+    return {name: threads for name in _THREAD_VARIABLES if name not in os.environ}
 
 
 def default_workers() -> int:

@@ -26,7 +26,7 @@ from manifests import load_manifest
 from manifests.verification import verify
 from prep.cli import run
 
-OPERATIONS = {"open", "write", "writelines", "flush", "fsync", "replace", "rename", "unlink", "remove", "mkdir", "rmdir", "link"}
+OPERATIONS = {"open", "write", "writelines", "writev", "flush", "fsync", "replace", "rename", "unlink", "remove", "mkdir", "rmdir", "link"}
 """Names of what Python calls to change files; to end just before each of them is to end just after the one before, too."""
 
 EXIT_NOT_REACHED = 77
