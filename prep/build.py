@@ -13,11 +13,12 @@ from manifests.columns import values_of
 from manifests.commitlog import STAGE_FOLDER
 from manifests.schema import STATE_FOLDER
 from prep.buildlog import LoggedReporter
-from prep.chunk import BuildChunk, build_chunk, chunks_of
+from prep.chunk import BuildChunk, Built, build_chunk, chunks_of
 from prep.errors import UsageError
 from prep.executors import Workers, default_workers, open_workers
 from prep.gather import gather, stopped
 from prep.interrupts import GOES_ON
+from prep.latersurvey import survey_built
 from prep.look import keep_known
 from prep.moving import copy_moved
 from prep.output import check_output
@@ -79,9 +80,11 @@ def build_shards(
         area = stack.enter_context(work_area(out))
         stack.enter_context(report.opened(out / STATE_FOLDER))
         workers = stack.enter_context(_workers(options, len(listing.records), executor, careful=area.was_left))
-        prepared = prepare(listing, out, options, workers, report)
-        keep_known(prepared.known, out)
+        prepared = prepare(listing, out, options, workers, report, may_survey_later=True)
+        keep_known(prepared.seen.known, out)
         if is_unchanged(prepared, out, options):
+            if prepared.awaits_survey:
+                survey_built(prepared, (), {}, workers, report)
             summary = _nothing_done(prepared, out)
         else:
             summary = _built(prepared, area, options, workers, report)
@@ -96,7 +99,11 @@ def _built(prepared: Prepared, area: WorkArea, options: BuildOptions, workers: W
     done = area.done_before({record.id: prepared.plan.fingerprints[record.id] for record in prepared.plan.to_build}, report.note)
     if done:
         report.note(f"going on: {counted(len(done), 'item')} of an earlier build, which was ended, need not be built again")
-    written, failures = _build_rest(prepared, area, done, workers, report, stop_after=options.stop_after_failures)
+    built, failures = _build_rest(prepared, area, done, workers, report, stop_after=options.stop_after_failures)
+    if prepared.awaits_survey:
+        survey_built(prepared, built, {id_: one.facts for id_, one in built.items() if one.facts is not None}, workers, report)
+        keep_known(prepared.seen.known, area.out)
+    written = {id_: one.shards for id_, one in built.items()}
     return _commit(prepared, area, written, [*prepared.failures, *failures], workers=workers, report=report)
 
 
@@ -156,7 +163,7 @@ def _build_rest(
     report: Reporter,
     *,
     stop_after: int | None,
-) -> tuple[dict[str, tuple[WrittenShard, ...]], list[Failure]]:
+) -> tuple[dict[str, Built], list[Failure]]:
     """Write the shards that are due and not yet done; return all of them, by record's ID."""
     plan, root = prepared.plan, prepared.listing.root
     done = {**done, **copy_moved(prepared, area.folder, done)}
@@ -185,7 +192,8 @@ def _build_rest(
         stop_after=None if stop_after is None else stop_after - failed,
         on_interrupt=lambda count: f"{GOES_ON} {sure + count:,} of {counted(found, 'item')}",
     )
-    return dict(sorted({**done, **written}.items())), failures
+    before = {id_: Built(shards, None) for id_, shards in done.items()}
+    return dict(sorted({**before, **written}.items())), failures
 
 
 def _commit(

@@ -10,13 +10,13 @@ from itertools import islice
 from pathlib import Path
 
 from manifests.names import default_path
-from prep.errors import ItemError, OutputError, StageError
+from prep.errors import OutputError, StageError
 from prep.parts import Done, write_part
 from prep.recipe import Recipe
-from prep.records import Failure, Record
-from prep.samples import Sample, samples_of
+from prep.records import Failure, Record, failure_of
+from prep.samples import Made, samples_of
 from prep.shards import NewShard, WrittenShard, write_shards
-from prep.text import printable
+from prep.sources.facts import ImageFacts
 from prep.watchdog import stop_clock, watched
 
 MOST_ITEMS = 256
@@ -60,7 +60,20 @@ class BuildChunk:
     fingerprints: Mapping[str, str]
 
 
-def build_chunk(chunk: BuildChunk) -> list[tuple[Record, tuple[WrittenShard, ...] | Failure]]:
+@dataclass(frozen=True)
+class Built:
+    """What became of a raw item.
+
+    Attributes:
+        shards: of its samples, in their order.
+        facts: what the header of an image says.
+    """
+
+    shards: tuple[WrittenShard, ...]
+    facts: ImageFacts | None
+
+
+def build_chunk(chunk: BuildChunk) -> list[tuple[Record, Built | Failure]]:
     """Read, transform and write a chunk's records; one that cannot be is a failure, not an error.
 
     When it returns, the shards are on the disk, and a part says so to a build that has to go on after this one. It may be run
@@ -71,13 +84,13 @@ def build_chunk(chunk: BuildChunk) -> list[tuple[Record, tuple[WrittenShard, ...
     Raises:
         OutputError: a shard cannot be written (a full disk, a read-only folder): no item's fault, so the build ends.
     """
-    outcomes: list[tuple[Record, tuple[WrittenShard, ...] | Failure]] = []
+    outcomes: list[tuple[Record, Built | Failure]] = []
     held = _Held(chunk)
     for record in watched(chunk.records):
         try:
             held.add(record, samples_of(chunk.root, record, chunk.recipe))
         except StageError as error:
-            outcomes.append((record, _failure(record, error.stage, error)))
+            outcomes.append((record, failure_of(record, error.stage, error)))
         outcomes += held.written_if_due()
     return outcomes + held.written()
 
@@ -87,23 +100,23 @@ class _Held:
 
     def __init__(self, chunk: BuildChunk) -> None:
         self._chunk = chunk
-        self._samples: list[tuple[Record, Sequence[Sample]]] = []
+        self._made: list[tuple[Record, Made]] = []
         self._bytes = 0
         self._part: list[Done] = []
         self._deadline = time.monotonic() + PART_SECONDS
 
-    def add(self, record: Record, samples: Sequence[Sample]) -> None:
+    def add(self, record: Record, made: Made) -> None:
         """Take a record's samples."""
-        self._samples.append((record, samples))
-        self._bytes += sum(sample.array.nbytes for sample in samples)
+        self._made.append((record, made))
+        self._bytes += sum(sample.array.nbytes for sample in made.samples)
 
-    def written_if_due(self) -> list[Done]:
+    def written_if_due(self) -> list[tuple[Record, Built]]:
         """Write what is held if it is much, or was held for long; return what was written."""
         if time.monotonic() >= self._deadline:
             return self.written()
         return self._write() if self._bytes >= MOST_HELD_BYTES else []
 
-    def written(self) -> list[Done]:
+    def written(self) -> list[tuple[Record, Built]]:
         """Write what is held, and a part that tells of all that was written since the last one; return what was written now."""
         done = self._write()
         stop_clock()  # a slow disk may take its time over a part
@@ -115,29 +128,18 @@ class _Held:
         self._deadline = time.monotonic() + PART_SECONDS
         return done
 
-    def _write(self) -> list[Done]:
+    def _write(self) -> list[tuple[Record, Built]]:
         stop_clock()
-        held, self._samples, self._bytes = self._samples, [], 0
+        held, self._made, self._bytes = self._made, [], 0
         target = self._chunk.target
         new = [
-            NewShard(sample.id, sample.array, os.path.join(target, default_path(sample.id))) for _, samples in held for sample in samples
+            NewShard(sample.id, sample.array, os.path.join(target, default_path(sample.id))) for _, made in held for sample in made.samples
         ]
         try:
             written = iter(write_shards(new))
         except OSError as error:
             id_ = next((shard.id for shard in new if shard.path == error.filename), "")
             raise OutputError(f"{error.filename}: the shard of ID {id_!r} cannot be written: {error.strerror or error}") from error
-        done = [(record, tuple(islice(written, len(samples)))) for record, samples in held]
-        self._part += done
+        done = [(record, Built(tuple(islice(written, len(made.samples))), made.facts)) for record, made in held]
+        self._part += [(record, built.shards) for record, built in done]
         return done
-
-
-def _failure(record: Record, stage: str, error: ItemError) -> Failure:
-    return Failure(id=record.id, source=record.source, stage=stage, error=printable(str(error)), type=type(_root(error)).__name__)
-
-
-def _root(error: BaseException) -> BaseException:
-    """Return what an error came from in the first place."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return error

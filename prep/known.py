@@ -18,7 +18,7 @@ from manifests.atomic import replacing
 from manifests.strings import PackedStrings
 from prep.joining import positions_among
 from prep.records import UNKNOWN, Records
-from prep.sources.images import ImageFacts
+from prep.sources.facts import ImageFacts
 
 NAME = "known"
 """File in the folder of the state of builds."""

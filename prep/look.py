@@ -55,7 +55,14 @@ def keep_known(known: Known, out: Path) -> None:
 
 
 def look_into(
-    listing: Listing, before: Known | None, workers: Workers, report: Reporter, *, content: bool, stop_after: int | None = None
+    listing: Listing,
+    before: Known | None,
+    workers: Workers,
+    report: Reporter,
+    *,
+    header: bool,
+    content: bool,
+    stop_after: int | None = None,
 ) -> Seen:
     """Find out what the survey and the plan need.
 
@@ -64,17 +71,23 @@ def look_into(
         before: what earlier builds found out, or None.
         workers: where files are read.
         report: shows how far it is.
+        header: whether the headers of images must be known.
         content: whether to tell changed files by all their bytes, which are then read whatever is known.
         stop_after: so many failures end it early.
     """
     records = listing.records
     _look_again_from_outside(listing.root, records)
     known = Known.nothing(records) if before is None or content else before.of(records)
-    is_image = listing.format == "images"
-    due = np.full(len(records), content) | (records.sizes == UNKNOWN) | (~known.facts["there"] if is_image else False)
+    header &= listing.format == "images"
+    due = np.full(len(records), content) | (records.sizes == UNKNOWN) | (~known.facts["there"] if header else False)
     seen = Seen(records=records, known=known, usable=np.arange(len(records)), failures=[])
-    failures = _read(listing.root, seen, np.flatnonzero(due), workers, report, header=is_image, content=content, stop_after=stop_after)
+    failures = _read(listing.root, seen, np.flatnonzero(due), workers, report, header=header, content=content, stop_after=stop_after)
     return Seen(records=records, known=known, usable=np.delete(seen.usable, sorted(failures)), failures=list(failures.values()))
+
+
+def read_headers(root: Path, seen: Seen, positions: Positions, workers: Workers, report: Reporter) -> None:
+    """Read headers of images; of one that cannot be read nothing is known."""
+    _read(root, seen, positions, workers, report, header=True, content=False)
 
 
 def read_contents(root: Path, seen: Seen, positions: Positions, workers: Workers, report: Reporter) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from manifests.regularfile import open_regular
 from prep.errors import ItemError
-from prep.records import Failure, Record
-from prep.sources.images import ImageFacts, survey_image
-from prep.text import printable
+from prep.records import Failure, Record, failure_of
+from prep.sources.facts import ImageFacts
+from prep.sources.images import survey_image
 from prep.watchdog import watched
 
 
@@ -69,7 +69,6 @@ def _look(chunk: LookChunk, record: Record) -> Look | Failure:
         facts = survey_image(path) if chunk.header else None
         return Look(facts, content_sha256(path) if chunk.content else None)
     except ItemError as error:
-        problem = str(error)
+        return failure_of(record, "read", error)
     except OSError as error:
-        problem = f"cannot be read: {error.strerror}"
-    return Failure(id=record.id, source=record.source, stage="read", error=printable(problem))
+        return replace(failure_of(record, "read", error), error=f"cannot be read: {error.strerror}")

@@ -17,7 +17,6 @@ from manifests.names import collisions
 from manifests.schema import METADATA_NAME
 from prep.errors import OutputError, SourceError, UsageError
 from prep.executors import Workers
-from prep.known import Known
 from prep.look import Seen, look_into, read_contents, read_known
 from prep.output import load_existing
 from prep.plan import Plan, Prospect, content_prints, make_plan, stat_prints, unsure_of
@@ -81,7 +80,8 @@ class Prepared:
         failures: raw items that are out already.
         old: the dataset that is there, or None.
         prune: whether rows of items that are gone go too.
-        known: what was found out about the raw files.
+        seen: what was found out about the raw files.
+        awaits_survey: whether the headers of images are still to be read, as nothing hangs on them before the build.
     """
 
     listing: Listing
@@ -92,11 +92,22 @@ class Prepared:
     failures: Sequence[Failure]
     old: Manifest | None
     prune: bool
-    known: Known
+    seen: Seen
+    awaits_survey: bool
 
 
-def prepare(listing: Listing, out: Path, options: BuildOptions, workers: Workers, report: Reporter) -> Prepared:
+def prepare(
+    listing: Listing, out: Path, options: BuildOptions, workers: Workers, report: Reporter, *, may_survey_later: bool = False
+) -> Prepared:
     """Find out all that can be known before anything is written.
+
+    Args:
+        listing: of the source.
+        out: the dataset's folder.
+        options: how to build.
+        workers: where files are read.
+        report: where notes and progress go.
+        may_survey_later: whether to leave the headers of images, if the options do without, to the build, which reads them anyway.
 
     Raises:
         PrepError: as `build_shards`.
@@ -109,15 +120,18 @@ def prepare(listing: Listing, out: Path, options: BuildOptions, workers: Workers
     check_given(listing.records, splits)
     if old and (asked != options.shards or splits != options.splits):
         report.note(f"options left out are those of {out}: {_written(shard_options, splits)}")
-    seen = look_into(listing, read_known(out), workers, report, content=options.checksum, stop_after=options.stop_after_failures)
+    later = may_survey_later and listing.format == "images" and shard_options.leave_nothing_open
+    seen = look_into(
+        listing, read_known(out), workers, report, header=not later, content=options.checksum, stop_after=options.stop_after_failures
+    )
     records = listing.records.select(seen.usable)
     if not len(records):
         # Before the recipe, which would be resolved from nothing and be another than that of the dataset there.
         raise none_usable(listing, [*listing.failures, *seen.failures])
-    survey = Survey(records.ids, seen.known.facts[seen.usable]) if listing.format == "images" else Survey()
+    survey = Survey(records.ids, seen.known.facts[seen.usable]) if listing.format == "images" and not later else Survey()
     recipe, notes = resolve_recipe(listing.format, shard_options, survey)
     _check_label_origin(out, stored, listing)
-    for note in [*survey.notes(), *notes]:
+    for note in [] if later else [*survey.notes(), *notes]:
         report.note(note)
     _check_ambiguous(records.ids, recipe)
     prospect = _prospect(seen, records, recipe.digest, checksum=options.checksum)
@@ -146,7 +160,8 @@ def prepare(listing: Listing, out: Path, options: BuildOptions, workers: Workers
         failures=failures,
         old=old,
         prune=options.prune,
-        known=seen.known,
+        seen=seen,
+        awaits_survey=later,
     )
 
 

@@ -91,6 +91,11 @@ class ShardOptions:
             left = left[1:]
         return cls(size=size, color=color, dtype=dtype, scale=scale, npz_key=npz_key, transforms=tuple(left))
 
+    @property
+    def leave_nothing_open(self) -> bool:
+        """Whether the recipe for images follows from these options, whatever the images are like."""
+        return self.color in {"rgb", "gray"} and (self.dtype is not None or self.scale is not None)
+
     def all_transforms(self) -> tuple[Transform, ...]:
         """Return the transforms as a recipe lists them, with those that flags stand for."""
         first = () if self.size is None else (Resize(size=self.size),)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from manifests.columns import Column, ColumnBuilder, values_of
 from manifests.strings import PackedStrings, Positions
+from prep.text import printable
 
 SourceFormat = Literal["images", "arrays"]
 
@@ -149,6 +150,14 @@ class Failure:
     stage: str
     error: str
     type: str = "ItemError"
+
+
+def failure_of(record: Record, stage: str, error: BaseException) -> Failure:
+    """Return that a record failed by an error, which is of the type of what it came from in the first place."""
+    root = error
+    while root.__cause__ is not None:
+        root = root.__cause__
+    return Failure(id=record.id, source=record.source, stage=stage, error=printable(str(error)), type=type(root).__name__)
 
 
 @dataclass(frozen=True, kw_only=True)

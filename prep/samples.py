@@ -15,7 +15,8 @@ from prep.recipe import Recipe
 from prep.records import Record
 from prep.sampleids import sample_ids
 from prep.sources.arrays import read_raw_array
-from prep.sources.images import read_image
+from prep.sources.facts import ImageFacts
+from prep.sources.images import read_with_facts
 from prep.transforms.resize import Resize
 from prep.transforms.transform import Transform
 from prep.transforms.values import convert_values
@@ -34,7 +35,20 @@ class Sample:
     array: AnyArray
 
 
-def samples_of(root: Path, record: Record, recipe: Recipe) -> Sequence[Sample]:
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """What a raw item became.
+
+    Attributes:
+        samples: at least one.
+        facts: what the header of an image says.
+    """
+
+    samples: Sequence[Sample]
+    facts: ImageFacts | None = None
+
+
+def samples_of(root: Path, record: Record, recipe: Recipe) -> Made:
     """Read a raw item and make its samples; a pure function of the raw bytes and the recipe.
 
     Args:
@@ -47,7 +61,8 @@ def samples_of(root: Path, record: Record, recipe: Recipe) -> Sequence[Sample]:
     """
     stage = "read"
     try:
-        arrays, are_several = [_read(root / record.source, recipe)], False
+        array, facts = _read(f"{root}/{record.source}", recipe)
+        arrays, are_several = [array], False
         stage = "transform"
         for transform in recipe.transforms:
             arrays, several = _applied(transform, arrays, is_image=recipe.format == "images")
@@ -60,8 +75,9 @@ def samples_of(root: Path, record: Record, recipe: Recipe) -> Sequence[Sample]:
     except MemoryError as error:
         raise StageError(stage, f"{type(error).__name__}: {error}") from error
     if not are_several:
-        return [Sample(id=record.id, array=arrays[0])]
-    return [Sample(id=id_, array=array) for id_, array in zip(sample_ids(record.id, len(arrays)), arrays, strict=True)]
+        return Made(samples=[Sample(id=record.id, array=arrays[0])], facts=facts)
+    samples = [Sample(id=id_, array=array) for id_, array in zip(sample_ids(record.id, len(arrays)), arrays, strict=True)]
+    return Made(samples=samples, facts=facts)
 
 
 def _applied(transform: Transform, arrays: Sequence[AnyArray], *, is_image: bool) -> tuple[list[AnyArray], bool]:
@@ -77,9 +93,9 @@ def _applied(transform: Transform, arrays: Sequence[AnyArray], *, is_image: bool
     return made, are_several
 
 
-def _read(path: Path, recipe: Recipe) -> AnyArray:
+def _read(path: str, recipe: Recipe) -> tuple[AnyArray, ImageFacts | None]:
     if recipe.format == "arrays":
-        return read_raw_array(path, recipe.npz_key)
+        return read_raw_array(Path(path), recipe.npz_key), None
     first = recipe.transforms[0] if recipe.transforms else None
     at_least = first.size if isinstance(first, Resize) and recipe.size is None else None
-    return read_image(path, size=recipe.size, gray=recipe.channels == 1, at_least=at_least)
+    return read_with_facts(path, size=recipe.size, gray=recipe.channels == 1, at_least=at_least)

@@ -13,7 +13,7 @@ from prep.errors import SourceError
 from prep.known import DEPTHS, FACTS, facts_row
 from prep.recipe import Recipe, ShardOptions
 from prep.records import SourceFormat
-from prep.sources.images import ImageFacts
+from prep.sources.facts import ImageFacts
 from prep.text import counted, shown
 from prep.transforms.resize import Resize
 

@@ -6,17 +6,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
 from manifests.npyfile import AnyArray
 from prep.errors import ItemError
+from prep.sources.facts import Depth
 from prep.sources.orientation import stored_orientation, upright
-
-Depth = Literal["uint8", "uint16", "int32", "float32"]
-"""dtype of one channel."""
 
 _BITS_TAG, _PHOTOMETRIC_TAG, _SAMPLES_TAG, _PLANAR_TAG = 258, 262, 277, 284  # TIFF 6.0
 _WHITE_IS_ZERO, _RGB, _SEPARATE_PLANES = 0, 2, 2  # values of the photometric and the planar tag

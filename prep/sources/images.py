@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,7 +16,8 @@ from manifests.npyfile import AnyArray
 from manifests.regularfile import open_regular
 from prep.errors import ItemError
 from prep.limits import MAX_PIXELS
-from prep.sources.deep import Depth, decode_16_bit_colour, deep_gray, depth_of, fit_deep, has_16_bit_colour, raw_mode_of
+from prep.sources.deep import decode_16_bit_colour, deep_gray, depth_of, fit_deep, has_16_bit_colour, raw_mode_of
+from prep.sources.facts import ImageFacts
 from prep.sources.jpeg import read_jpeg
 from prep.sources.orientation import SIDEWAYS, orientation_of, upright
 
@@ -31,27 +31,6 @@ _JPEGS = frozenset({"JPEG", "MPO"})  # MPO is the JPEG with a preview that many 
 _PLUGINS = (BmpImagePlugin, GifImagePlugin, JpegImagePlugin, MpoImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin)
 
 
-@dataclass(frozen=True, kw_only=True)
-class ImageFacts:
-    """What an image's header says.
-
-    Attributes:
-        height: pixels, upright.
-        width: pixels, upright.
-        gray: whether it has no colour; a palette is grey when every entry is.
-        depth: dtype of one channel.
-        alpha: whether it has transparency.
-        animated: whether it has more than one frame.
-    """
-
-    height: int
-    width: int
-    gray: bool
-    depth: Depth
-    alpha: bool
-    animated: bool
-
-
 def survey_image(path: Path) -> ImageFacts:
     """Read an image's header.
 
@@ -59,21 +38,17 @@ def survey_image(path: Path) -> ImageFacts:
         ItemError: the file is no image of a known format, is empty, or has too many pixels.
     """
     with _opened(path) as image:
-        width, height = image.size
-        # Pillow decodes a whole PNG to look for Exif behind the pixels, where it hardly ever stands.
-        if (image.format != "PNG" or "exif" in image.info) and orientation_of(image) in SIDEWAYS:
-            width, height = height, width
-        return ImageFacts(
-            height=height,
-            width=width,
-            gray=_is_gray(image),
-            depth=depth_of(image),
-            alpha=image.mode in {"LA", "PA", "RGBA", "RGBa", "La"} or "transparency" in image.info,
-            animated=image.format != "MPO" and bool(getattr(image, "is_animated", False)),
-        )
+        return _facts_of(image)
 
 
 def read_image(path: Path, *, size: tuple[int, int] | None, gray: bool, at_least: tuple[int, int] | None = None) -> AnyArray:
+    """Return the array of `read_with_facts`."""
+    return read_with_facts(path, size=size, gray=gray, at_least=at_least)[0]
+
+
+def read_with_facts(
+    path: str | Path, *, size: tuple[int, int] | None, gray: bool, at_least: tuple[int, int] | None = None
+) -> tuple[AnyArray, ImageFacts]:
     """Read an image upright, in the depth of the file; transparency is left out, as Keras' `load_img` does.
 
     A JPEG is decoded at the smallest DCT scale that is not below `size`. Sizes are reached by Pillow's bilinear filter
@@ -86,16 +61,17 @@ def read_image(path: Path, *, size: tuple[int, int] | None, gray: bool, at_least
         at_least: (height, width) below which a JPEG need not be decoded, as it is resized later; without `size`.
 
     Returns:
-        uint8, uint16, int32 or float32, shape (height, width, 1) or (height, width, 3).
+        uint8, uint16, int32 or float32, shape (height, width, 1) or (height, width, 3); and what `survey_image` finds.
 
     Raises:
         ItemError: the file is no image of a known format, damaged, or too large.
     """
-    with _told(), open_regular(path) as file:
-        photograph = read_jpeg(file, size=size, gray=gray, at_least=at_least)
+    with _told():
+        photograph = read_jpeg(path, size=size, gray=gray, at_least=at_least)
     if photograph is not None:
         return photograph
     with _opened(path) as image:
+        facts = _facts_of(image)
         # Before anything that may load the pixels, after which Pillow has forgotten how the file stored them.
         depth, deep_colour, raw_mode = depth_of(image), has_16_bit_colour(image), raw_mode_of(image)
         if image.format == "PNG":
@@ -107,13 +83,29 @@ def read_image(path: Path, *, size: tuple[int, int] | None, gray: bool, at_least
         if depth == "uint8":
             array = _read_8_bit(image, stored_size, gray=gray, at_least=stored_least)
         else:
-            pixels = decode_16_bit_colour(path, image) if deep_colour else deep_gray(image, raw_mode)
+            pixels = decode_16_bit_colour(Path(path), image) if deep_colour else deep_gray(image, raw_mode)
             array = fit_deep(pixels, np.dtype(depth), stored_size, gray=gray)
-    return upright(array, orientation)
+    return upright(array, orientation), facts
+
+
+def _facts_of(image: Image.Image) -> ImageFacts:
+    """Return what an image's header says; its pixels are not yet loaded."""
+    width, height = image.size
+    # Pillow decodes a whole PNG to look for Exif behind the pixels, where it hardly ever stands.
+    if (image.format != "PNG" or "exif" in image.info) and orientation_of(image) in SIDEWAYS:
+        width, height = height, width
+    return ImageFacts(
+        height=height,
+        width=width,
+        gray=_is_gray(image),
+        depth=depth_of(image),
+        alpha=image.mode in {"LA", "PA", "RGBA", "RGBa", "La"} or "transparency" in image.info,
+        animated=image.format != "MPO" and bool(getattr(image, "is_animated", False)),
+    )
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def _opened(path: str | Path) -> Iterator[Image.Image]:
     """Open an image for its header; whatever goes wrong within the block is said as an `ItemError`."""
     # What Pillow warns of (odd metadata, a large image) either decodes or raises: the limit is checked below.
     with _told(), warnings.catch_warnings(), open_regular(path) as file:

@@ -8,22 +8,24 @@ so that there is one judge of what can be read. Both rest on the same decoder an
 from __future__ import annotations
 
 import io
-import os
 import warnings
-from typing import BinaryIO
+from pathlib import Path
 
 import numpy as np
 import simplejpeg
 from PIL import Image
 
 from manifests.npyfile import AnyArray
+from manifests.regularfile import read_beginning_with
 from prep.limits import MAX_PIXELS
+from prep.sources.facts import ImageFacts
 from prep.sources.orientation import SIDEWAYS, UPRIGHT, orientation_of, upright
 
 _MARK = b"\xff\xd8\xff"
 _EXIF = b"Exif\0\0"
 _APP1, _SCAN, _FILLING = 0xE1, 0xDA, 0xFF
-_COLORS = frozenset({"YCbCr", "Gray"})
+_GRAY = "Gray"
+_COLORS = frozenset({"YCbCr", _GRAY})
 _SCALES = (8, 4, 2)
 """Divisors that the decoder is quick at: 3/8 and the like take longer than a decode of twice the size."""
 
@@ -31,22 +33,26 @@ _MOST_BYTES = 1 << 28
 """Of a file that is read at once."""
 
 
-def read_jpeg(file: BinaryIO, *, size: tuple[int, int] | None, gray: bool, at_least: tuple[int, int] | None = None) -> AnyArray | None:
-    """Read a JPEG upright, as `prep.sources.images.read_image` does; None where that is left to Pillow.
+def read_jpeg(
+    path: str | Path, *, size: tuple[int, int] | None, gray: bool, at_least: tuple[int, int] | None = None
+) -> tuple[AnyArray, ImageFacts] | None:
+    """Read a JPEG upright, as `prep.sources.images.read_with_facts` does; None where that is left to Pillow.
 
     Args:
-        file: at its beginning.
+        path: of the file.
         size: (height, width) to resize to; None keeps the image's own.
         gray: whether to return one channel, else RGB.
         at_least: (height, width) below which it need not be decoded; without `size`.
 
     Returns:
-        uint8, shape (height, width, 1) or (height, width, 3).
+        uint8, shape (height, width, 1) or (height, width, 3); and what its header says.
+
+    Raises:
+        OSError: the file cannot be read.
     """
-    descriptor = file.fileno()
-    if os.pread(descriptor, len(_MARK), 0) != _MARK or os.fstat(descriptor).st_size > _MOST_BYTES:
+    content = read_beginning_with(_MARK, path, _MOST_BYTES)
+    if content is None:
         return None
-    content = file.read()
     try:
         height, width, color, _ = simplejpeg.decode_jpeg_header(content)
         if color not in _COLORS or height * width > MAX_PIXELS:
@@ -65,7 +71,10 @@ def read_jpeg(file: BinaryIO, *, size: tuple[int, int] | None, gray: bool, at_le
         flat = array[..., 0] if gray else array
         array = np.asarray(Image.fromarray(flat).resize(stored_size[::-1], Image.Resampling.BILINEAR))
         array = array.reshape(*stored_size, 1 if gray else 3)  # (height, width, channel)
-    return upright(array, orientation)
+    if orientation in SIDEWAYS:
+        height, width = width, height
+    facts = ImageFacts(height=height, width=width, gray=color == _GRAY, depth="uint8", alpha=False, animated=False)
+    return upright(array, orientation), facts
 
 
 def _scale(size: tuple[int, int], at_least: tuple[int, int]) -> int:

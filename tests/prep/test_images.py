@@ -23,7 +23,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile, ImageOps, JpegImagePlugin
 
 from prep.errors import ItemError
-from prep.sources.images import MAX_PIXELS, ImageFacts, read_image, survey_image
+from prep.sources.facts import ImageFacts
+from prep.sources.images import MAX_PIXELS, read_image, read_with_facts, survey_image
 from prep.sources.jpeg import read_jpeg
 from prep.sources.orientation import upright
 
@@ -473,10 +474,11 @@ def test_both_decoders_give_the_same_pixels(
     exif[0x0112] = orientation
     smooth(480, 640).save(path, "JPEG", exif=exif, **options)
     found = read_image(path, size=size, gray=is_gray)
-    with path.open("rb") as file:
-        assert read_jpeg(file, size=size, gray=is_gray) is not None
+    assert read_jpeg(path, size=size, gray=is_gray) is not None
     monkeypatch.setattr("prep.sources.images.read_jpeg", lambda *_, **__: None)
     np.testing.assert_array_equal(found, read_image(path, size=size, gray=is_gray))
+    monkeypatch.undo()
+    assert read_with_facts(path, size=size, gray=is_gray)[1] == survey_image(path)
 
 
 def jpeg(**options: Any) -> bytes:
@@ -503,8 +505,7 @@ def test_exif_is_found_wherever_it_stands_before_the_pixels(path: Path, before: 
 @pytest.mark.parametrize("damage", [slice(0, 700), slice(0, -2)], ids=["cut short", "no end"])
 def test_what_the_decoder_warns_of_is_left_to_pillow(path: Path, damage: slice) -> None:
     path.write_bytes(jpeg()[damage])
-    with path.open("rb") as file:
-        assert read_jpeg(file, size=None, gray=False) is None
+    assert read_jpeg(path, size=None, gray=False) is None
 
 
 # What is refused

@@ -8,7 +8,7 @@ import pytest
 
 from prep.errors import SourceError, UsageError
 from prep.recipe import ShardOptions
-from prep.sources.images import ImageFacts
+from prep.sources.facts import ImageFacts
 from prep.survey import Survey, resolve_recipe
 
 GRAY = ImageFacts(height=8, width=9, gray=True, depth="uint8", alpha=False, animated=False)

@@ -11,6 +11,7 @@ from prep import watchdog
 from prep.chunk import BuildChunk, build_chunk
 from prep.recipe import Recipe
 from prep.records import Record
+from prep.samples import Made
 
 
 class Clock:
@@ -52,7 +53,7 @@ def test_the_clock_runs_while_an_item_is_read_and_not_while_parts_are_written(
     """A disk that is slow to flush what many items wrote must not cost the last of them its place."""
     reading, flushing = [], []
     monkeypatch.setattr("prep.chunk.PART_SECONDS", 0.0)
-    monkeypatch.setattr("prep.chunk.samples_of", lambda *_: reading.append(clock.running) or [])
+    monkeypatch.setattr("prep.chunk.samples_of", lambda *_: reading.append(clock.running) or Made(samples=[]))
     monkeypatch.setattr("prep.chunk.write_part", lambda *_: flushing.append(clock.running))
     build_chunk(chunk)
     assert reading == ["a", "b", "c"]

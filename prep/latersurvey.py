@@ -1,0 +1,45 @@
+"""The survey of a build on which nothing hangs: the headers of images come with the images, each of which is opened once."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import numpy as np
+
+from manifests.strings import PackedStrings
+from prep.executors import Workers
+from prep.joining import positions_among
+from prep.known import facts_row
+from prep.look import read_headers
+from prep.prepare import Prepared
+from prep.report import Reporter
+from prep.sources.facts import ImageFacts
+from prep.survey import Survey, resolve_recipe
+
+
+def survey_built(prepared: Prepared, written: Collection[str], facts: Mapping[str, ImageFacts], workers: Workers, report: Reporter) -> None:
+    """Take in what the build has found out, read what neither it nor an earlier one has, and tell and check it all.
+
+    Args:
+        prepared: a plan that awaits its survey; what is found out is added to what it has seen.
+        written: IDs of the records whose shards are new, be they of this build or of an earlier one that was ended.
+        facts: record's ID -> what its header says.
+        workers: where files are read.
+        report: where notes and progress go.
+
+    Raises:
+        SourceError: the images do not go together.
+    """
+    seen = prepared.seen
+    at = positions_among(PackedStrings(facts), seen.records.ids)
+    for position, found in zip(at.tolist(), facts.values(), strict=True):
+        seen.known.facts[position] = facts_row(found)
+    has_row = np.zeros(len(seen.records), dtype=np.bool_)
+    for ids in (PackedStrings(written), prepared.plan.kept.records.ids):
+        has_row[positions_among(ids, seen.records.ids)] = True
+    read_headers(prepared.listing.root, seen, np.flatnonzero(has_row & ~seen.known.facts["there"]), workers, report)
+    known = np.flatnonzero(has_row & seen.known.facts["there"])
+    survey = Survey(seen.records.ids.select(known), seen.known.facts[known])
+    _, notes = resolve_recipe(prepared.listing.format, prepared.shards, survey)
+    for note in [*survey.notes(), *notes]:
+        report.note(note)
