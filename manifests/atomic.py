@@ -15,11 +15,15 @@ TEMPORARY_PREFIX = ".tmp-"
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
     """Give a file to write to that takes the place of `path` when the block ends without an error.
 
     The bytes go to a temporary name in the same folder, are flushed to the disk, and are renamed; then the folder is
     flushed. The temporary name does not grow with the file's own, so a name of the greatest length can be written.
+
+    Args:
+        path: of the file.
+        durable: whether to flush; not what is flushed later along with other files, or may be lost with the power.
 
     Raises:
         OSError: the folder cannot be written or the disk is full; `path` is then as it was.
@@ -29,12 +33,14 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         with open(temporary, "xb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    if durable:
+        sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:

@@ -16,6 +16,8 @@ MAX_COMPONENT_BYTES = 255
 SHARD_FOLDER = "shards"
 
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_. -]{0,99}(?:/[A-Za-z0-9_][A-Za-z0-9_. -]{0,99})*")
+_ALL_PLAIN = re.compile(f"{_PLAIN.pattern}(?:\n{_PLAIN.pattern})*+")
+_NAMES_AT_ONCE = 1024
 _DRIVE = re.compile(r"[A-Za-z]:")
 
 
@@ -56,6 +58,17 @@ def name_problem(name: str) -> str | None:
         if size > MAX_COMPONENT_BYTES:
             return f"has a component of {size} bytes; file systems allow {MAX_COMPONENT_BYTES}"
     return None
+
+
+def name_problems(names: Sequence[str]) -> dict[int, str]:
+    """Return position -> what is wrong, of each name that is unsafe; see `name_problem`."""
+    problems: dict[int, str] = {}
+    for start in range(0, len(names), _NAMES_AT_ONCE):
+        block = names[start : start + _NAMES_AT_ONCE]
+        text = "\n".join(block)
+        if text.count("\n") != len(block) - 1 or not _ALL_PLAIN.fullmatch(text):  # hardly ever
+            problems |= {start + position: problem for position, name in enumerate(block) if (problem := name_problem(name))}
+    return problems
 
 
 def collision_key(name: str) -> str:

@@ -12,7 +12,15 @@ import numpy.typing as npt
 from manifests.columns import coded, values_of
 from manifests.errors import Problem
 from manifests.metadata import Metadata, is_dtype_name
-from manifests.names import MAX_COMPONENT_BYTES, collision_key, collisions, default_path, file_and_folder_clashes, name_problem
+from manifests.names import (
+    MAX_COMPONENT_BYTES,
+    collision_key,
+    collisions,
+    default_path,
+    file_and_folder_clashes,
+    name_problem,
+    name_problems,
+)
 from manifests.schema import parse_shape, split_label
 from manifests.table import Table
 
@@ -79,10 +87,8 @@ def encoding_problems(frame: pd.DataFrame, lines: _Lines) -> Iterator[Problem]:
 
 
 def _name_problems(ids: list[str], lines: _Lines) -> Iterator[Problem]:
-    for position, id_ in enumerate(ids):
-        text = name_problem(id_)
-        if text:
-            yield _at(lines, position, "id", "unsafe-id", f"ID {id_!r} {text}")
+    for position, text in name_problems(ids).items():
+        yield _at(lines, position, "id", "unsafe-id", f"ID {ids[position]!r} {text}")
     for position, earlier in collisions(ids):
         if ids[position] == ids[earlier]:
             yield _at(lines, position, "id", "duplicate-id", f"ID {ids[position]!r} stands already in row {lines[earlier]}")

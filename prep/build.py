@@ -126,7 +126,8 @@ def _workers(options: BuildOptions, items: int, executor: Executor | None, *, ca
     """Return where to work; `careful` not in this process if that is not asked for: an item may have brought down the last one."""
     if executor is None:
         count = options.workers or max(_CAREFUL_WORKERS if careful else 1, min(default_workers(), items // _ITEMS_PER_WORKER))
-        return open_workers(count, item_timeout=options.item_timeout)
+        few = 0 if options.workers or options.item_timeout or careful else _CAREFUL_WORKERS * _ITEMS_PER_WORKER
+        return open_workers(count, item_timeout=options.item_timeout, few=few)
     if options.item_timeout:
         raise UsageError("item_timeout does not go with an executor of the caller's own: only a process of the build's may be ended")
     return nullcontext(Workers(executor, options.workers or default_workers()))

@@ -56,7 +56,13 @@ class Workers:
     """
 
     def __init__(
-        self, executor: Executor | None, count: int, *, renewed: Callable[[], Executor] | None = None, watch: Watch | None = None
+        self,
+        executor: Executor | None,
+        count: int,
+        *,
+        renewed: Callable[[], Executor] | None = None,
+        watch: Watch | None = None,
+        few: int = 0,
     ) -> None:
         """Take an executor.
 
@@ -66,11 +72,17 @@ class Workers:
             count: of its workers.
             renewed: returns an executor in place of one that broke; None if there can be no other.
             watch: the limit that the workers keep.
+            few: below so many items, this process works on them itself rather than start others.
         """
         self._executor = executor
         self.count = count
         self.watch = watch
         self._renewed = renewed
+        self._few = few
+
+    def of(self, items: int) -> Workers:
+        """Return where so many items are worked on: in this process, if they are too few to be worth starting others."""
+        return Workers(InlineExecutor(), 1) if self._executor is None and items < self._few else self
 
     @property
     def executor(self) -> Executor:
@@ -134,7 +146,7 @@ class Workers:
 
 
 @contextmanager
-def open_workers(count: int, *, item_timeout: float | None = None) -> Iterator[Workers]:
+def open_workers(count: int, *, item_timeout: float | None = None, few: int = 0) -> Iterator[Workers]:
     """Give workers, which are gone when the block ends; at once if it ends by an error.
 
     One worker is this process itself, unless it must keep a limit of time, which no process can do for itself. More are loky's
@@ -144,6 +156,7 @@ def open_workers(count: int, *, item_timeout: float | None = None) -> Iterator[W
     Args:
         count: of workers.
         item_timeout: seconds that an item may take; 0 for no limit, None for `ITEM_SECONDS` in processes and no limit in this one.
+        few: below so many items, this process works on them itself, as long as the others are not started for more.
     """
     if count == 1 and not item_timeout:
         yield Workers(InlineExecutor(), 1)
@@ -157,7 +170,7 @@ def open_workers(count: int, *, item_timeout: float | None = None) -> Iterator[W
         pool = _ProcessPool(count, watch)
         done = False
         try:
-            yield Workers(None, count, renewed=pool.start, watch=watch)
+            yield Workers(None, count, renewed=pool.start, watch=watch, few=few)
             done = True
         finally:
             pool.end(kill=not done)

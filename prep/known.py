@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import PIL
 from numpy.lib import format as npy_format
 
 from manifests.atomic import replacing
-from manifests.strings import PackedStrings
+from manifests.strings import PackedStrings, Positions
 from prep.joining import positions_among
 from prep.records import UNKNOWN, Records
 from prep.sources.facts import ImageFacts
@@ -30,7 +30,7 @@ DEPTHS = ("uint8", "uint16", "int32", "float32")
 
 DIGEST_BYTES = 32
 
-_MAGIC = {"known": 1, "pillow": PIL.__version__}
+_MAGIC = {"known": 2, "pillow": PIL.__version__}
 _ALIGNMENT = 64
 
 
@@ -43,6 +43,8 @@ class Known:
         sizes, times: when they were looked into: int64, shape (n,).
         facts: of dtype `FACTS`, shape (n,).
         digests: SHA-256 of the content: uint8, shape (n, 32); all zero where nobody has read it.
+        recipe: digest of the recipe that `prints` are for; empty if there are none.
+        prints: fingerprints by size and time, of dtype `S32`, shape (n,) or (0,); empty where one is not known.
     """
 
     sources: PackedStrings
@@ -50,6 +52,8 @@ class Known:
     times: npt.NDArray[np.int64]
     facts: npt.NDArray[np.void]
     digests: npt.NDArray[np.uint8]
+    recipe: str = ""
+    prints: npt.NDArray[np.bytes_] = field(default_factory=lambda: np.zeros(0, dtype="S32"))
 
     @classmethod
     def nothing(cls, records: Records) -> Known:
@@ -71,10 +75,28 @@ class Known:
         same &= records.sizes != UNKNOWN
         now.facts[same] = self.facts[at[same]]
         now.digests[same] = self.digests[at[same]]
-        return now
+        if not len(self.prints):
+            return now
+        prints = np.zeros(len(records), dtype="S32")
+        prints[same] = self.prints[at[same]]
+        return replace(now, recipe=self.recipe, prints=prints)
+
+    def prints_for(self, recipe: str, positions: Positions) -> npt.NDArray[np.bytes_]:
+        """Return the fingerprints of some files by a recipe, empty where one is not known: of dtype `S32`, shape (k,)."""
+        return self.prints[positions] if recipe == self.recipe and len(self.prints) else np.zeros(len(positions), dtype="S32")
+
+    def with_prints(self, recipe: str, positions: Positions, prints: npt.NDArray[np.bytes_]) -> Known:
+        """Return the same with the fingerprints of some files by a recipe."""
+        if len(positions) == len(self.sources):
+            return replace(self, recipe=recipe, prints=prints)
+        every = np.zeros(len(self.sources), dtype="S32")
+        every[positions] = prints
+        return replace(self, recipe=recipe, prints=every)
 
     def equals(self, other: Known) -> bool:
         """Return whether both say the same."""
+        if self.recipe != other.recipe:
+            return False
         mine, others = self._arrays(), other._arrays()
         return mine.keys() == others.keys() and all(np.array_equal(mine[name], others[name]) for name in mine)
 
@@ -85,8 +107,8 @@ class Known:
             OSError: the file cannot be written.
         """
         arrays = self._arrays()
-        with replacing(path) as file:
-            file.write(json.dumps({**_MAGIC, "arrays": list(arrays)}).encode() + b"\n")
+        with replacing(path, durable=False) as file:
+            file.write(json.dumps({**_MAGIC, "recipe": self.recipe, "arrays": list(arrays)}).encode() + b"\n")
             for array in arrays.values():
                 file.write(b"\0" * (-file.tell() % _ALIGNMENT))
                 npy_format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
@@ -94,6 +116,7 @@ class Known:
     def _arrays(self) -> dict[str, npt.NDArray[Any]]:
         arrays = {f"source_{name}": array for name, array in self.sources.arrays().items()}
         arrays |= {"sizes": self.sizes, "times": self.times, "facts": self.facts}
+        arrays |= {"prints": self.prints} if len(self.prints) else {}
         return arrays | ({"digests": self.digests} if self.digests.any() else {})
 
     @classmethod
@@ -102,15 +125,15 @@ class Known:
         try:
             with open(path, "rb") as file:
                 head = json.loads(file.readline())
-                if not isinstance(head, dict) or {**head, "arrays": None} != {**_MAGIC, "arrays": None}:
+                if not isinstance(head, dict) or {name: head.get(name) for name in _MAGIC} != _MAGIC:
                     return None
                 arrays = {name: _mapped(file, path) for name in head["arrays"]}
-            return cls._from(arrays)
+            return cls._from(str(head["recipe"]), arrays)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):  # damaged or cut short: it is only a memory
             return None
 
     @classmethod
-    def _from(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Known:
+    def _from(cls, recipe: str, arrays: Mapping[str, npt.NDArray[Any]]) -> Known:
         prefix = "source_"
         sources = PackedStrings.of_arrays({name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)})
         count = len(sources)
@@ -120,7 +143,11 @@ class Known:
             arrays[name].dtype != dtype or arrays[name].shape != shape for name, (dtype, shape) in kinds.items()
         ):
             raise ValueError("arrays that do not belong together")
-        return cls(sources=sources, sizes=arrays["sizes"], times=arrays["times"], facts=arrays["facts"], digests=digests)
+        prints = arrays.get("prints", np.zeros(0, dtype="S32"))
+        if prints.dtype != np.dtype("S32") or len(prints) not in {0, count}:
+            raise ValueError("fingerprints that do not belong to the files")
+        columns = {name: arrays[name] for name in kinds}
+        return cls(sources=sources, digests=digests, recipe=recipe, prints=prints, **columns)
 
 
 def facts_row(facts: ImageFacts) -> tuple[int, int, bool, int, bool, bool, bool]:

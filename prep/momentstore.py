@@ -61,7 +61,7 @@ def keep_moments(moments: Mapping[str, str], state: Path) -> None:
     texts = "".join(moments[key] for key in keys).encode("ascii")
     rest = b"".join([len(keys).to_bytes(8, "little"), bytes.fromhex("".join(keys)), ends, texts])
     try:
-        with replacing(state / _NAME) as file:
+        with replacing(state / _NAME, durable=False) as file:
             file.write(_MAGIC + hashlib.sha256(rest).digest())
             file.write(rest)
     except OSError:

@@ -349,11 +349,18 @@ def fingerprint(identity: str, recipe_digest: str) -> str:
     return hashlib.sha256(f"{identity}\n{recipe_digest}".encode()).hexdigest()[:32]
 
 
-def stat_prints(records: Records, recipe_digest: str) -> Prints:
-    """Return the fingerprints of records whose files are told by size and time of change."""
-    prints = np.empty(len(records), dtype="S32")
-    for start in range(0, len(records), _BLOCK):
-        block = slice(start, start + _BLOCK)
+def stat_prints(records: Records, recipe_digest: str, known: Prints) -> Prints:
+    """Return the fingerprints of records whose files are told by size and time of change.
+
+    Args:
+        records: of the files.
+        recipe_digest: of the recipe.
+        known: those that need not be worked out: of dtype `S32`, shape (n,); empty where they must be.
+    """
+    prints = known.copy()
+    due = np.flatnonzero(known == b"")
+    for start in range(0, len(due), _BLOCK):
+        block = due[start : start + _BLOCK]
         pairs = zip(records.sizes[block].tolist(), records.times[block].tolist(), strict=True)
         prints[block] = [fingerprint(f"stat:{size}:{time}", recipe_digest) for size, time in pairs]
     return prints

@@ -19,9 +19,9 @@ from prep.errors import OutputError, SourceError, UsageError
 from prep.executors import Workers
 from prep.look import Seen, look_into, read_contents, read_known
 from prep.output import load_existing
-from prep.plan import Plan, Prospect, content_prints, make_plan, stat_prints, unsure_of
+from prep.plan import Plan, Prints, Prospect, content_prints, make_plan, stat_prints, unsure_of
 from prep.recipe import Recipe, ShardOptions, differences
-from prep.records import Failure, Listing, Records
+from prep.records import Failure, Listing
 from prep.report import Reporter
 from prep.sampleids import ambiguous_ids
 from prep.sources.detect import SourceOptions
@@ -134,12 +134,14 @@ def prepare(
     for note in [] if later else [*survey.notes(), *notes]:
         report.note(note)
     _check_ambiguous(records.ids, recipe)
-    prospect = _prospect(seen, records, recipe.digest, checksum=options.checksum)
+    by_stat = stat_prints(records, recipe.digest, seen.known.prints_for(recipe.digest, seen.usable))
+    seen = replace(seen, known=seen.known.with_prints(recipe.digest, seen.usable, by_stat))
+    prospect = _prospect(seen, by_stat, recipe.digest, checksum=options.checksum)
     if old is not None and not options.checksum and stored.get("digest") == recipe.digest:
         unsure = unsure_of(records, prospect, old)
         if len(unsure):  # a row may have been told by content: reading a file is cheaper than building it again
             read_contents(listing.root, seen, seen.usable[unsure], workers, report)
-            prospect = _prospect(seen, records, recipe.digest, checksum=False)
+            prospect = _prospect(seen, by_stat, recipe.digest, checksum=False)
     plan = make_plan(records, prospect, recipe.digest, old, stored.get("digest"))
     failures = [*listing.failures, *seen.failures]
     gone = [] if options.prune else plan.gone_without(failures)
@@ -213,9 +215,8 @@ def _stored_options(out: Path, stored: Mapping[str, Any]) -> ShardOptions:
         raise OutputError(f"{path}: the recipe's options cannot be understood; mend it or choose another folder: {error}") from error
 
 
-def _prospect(seen: Seen, records: Records, recipe_digest: str, *, checksum: bool) -> Prospect:
+def _prospect(seen: Seen, by_stat: Prints, recipe_digest: str, *, checksum: bool) -> Prospect:
     """Return the fingerprints by the kind of identity that was asked for, and by the other as far as that is known."""
-    by_stat = stat_prints(records, recipe_digest)
     by_content = content_prints(seen.known.digests[seen.usable], recipe_digest)
     if checksum:
         return Prospect(wanted=by_content, other=by_stat, by_content=True)

@@ -23,7 +23,7 @@ _BLOCK = 65_536
 
 def note_done(prepared: Prepared, out: Path, options: BuildOptions) -> None:
     """Note by what request the dataset is as it is; that it cannot be noted is no reason to stop."""
-    with contextlib.suppress(OSError), replacing(out / STATE_FOLDER / _NAME) as file:
+    with contextlib.suppress(OSError), replacing(out / STATE_FOLDER / _NAME, durable=False) as file:
         file.write(json.dumps(_request(prepared, out, options)).encode())
 
 

@@ -104,20 +104,21 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 def _sort_in(files: FolderFiles, stats: dict[str, array[int]], prefix: str, entry: os.DirEntry[str]) -> None:
     name = entry.name
-    suffix = name[name.rfind(".") :] if "." in name else ""
-    kind = _KINDS.get(suffix) or _KINDS.get(suffix.lower())
-    if name.startswith("."):
-        files.ignored["hidden"] += 1
-    elif kind is not None:
+    ending = name[name.rfind(".") :]  # the last letter of a name without one, which is no ending of a raw file
+    kind = _KINDS.get(ending) or _KINDS.get(ending.lower())
+    if kind is not None and name[0] != ".":
         (files.images if kind == "images" else files.arrays).append(prefix + name)
         try:
             status = entry.stat()
         except OSError:  # told when it is read
             stats[kind].extend((-1, -1))
         else:
-            stats[kind].append(status.st_size)
-            stats[kind].append(status.st_mtime_ns)
-    elif suffix.lower() in TABLE_SUFFIXES and not prefix:
+            stats[kind].extend((status.st_size, status.st_mtime_ns))
+        return
+    suffix = ending.lower() if "." in name else ""
+    if name.startswith("."):
+        files.ignored["hidden"] += 1
+    elif suffix in TABLE_SUFFIXES and not prefix:
         files.tables.append(name)
     else:
-        files.ignored[suffix.lower() or "no ending"] += 1
+        files.ignored[suffix or "no ending"] += 1

@@ -11,7 +11,7 @@ import numpy as np
 
 from manifests.classes import classes_of
 from manifests.columns import Coded, ColumnBuilder
-from manifests.names import name_problem
+from manifests.names import name_problems
 from manifests.schema import LABEL_SEPARATOR
 from manifests.strings import PackedStrings
 from prep.errors import SourceError
@@ -46,7 +46,7 @@ def list_folder(
         SourceError: two files of one ID, files without a class beside files with one, or a class name that cannot be.
     """
     ids = [path[: path.rfind(".")] for path in paths]  # each has the ending of a raw file
-    problems = {position: problem for position, id_ in enumerate(ids) if (problem := name_problem(id_))}
+    problems = name_problems(ids)
     failures = [
         Failure(id="", source=printable(paths[position]), stage="find", error=f"ID {printable(ids[position])!r} {problem}")
         for position, problem in problems.items()

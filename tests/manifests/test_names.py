@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manifests.names import collision_key, collisions, default_path, file_and_folder_clashes, name_problem, resolve_inside
+from manifests.names import (
+    collision_key,
+    collisions,
+    default_path,
+    file_and_folder_clashes,
+    name_problem,
+    name_problems,
+    resolve_inside,
+)
 
 SAFE = [
     "007",
@@ -202,3 +210,17 @@ def test_links_are_followed_and_must_end_inside(tmp_path: Path, link: str, targe
     (tmp_path / "data-2").mkdir()
     (root / link).symlink_to(target)
     assert (resolve_inside(root, path) is not None) == inside
+
+
+@given(
+    st.lists(
+        st.one_of(st.sampled_from(["a", "a/b", "a\nb", "", "..", "é", "a/../b", "x" * 300, "/a", "a ", "A-1_.x"]), st.text(max_size=5)),
+        max_size=9,
+    )
+)
+def test_problems_of_many_names_are_those_of_each(names: list[str]) -> None:
+    assert name_problems(names) == {position: problem for position, name in enumerate(names) if (problem := name_problem(name))}
+
+
+def test_a_problem_far_down_is_found() -> None:
+    assert list(name_problems([*map(str, range(5_000)), "..", *map(str, range(5_000))])) == [5_000]
