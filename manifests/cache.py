@@ -24,6 +24,11 @@ from manifests.table import Table
 CACHED_ROWS = 100_000
 """Rows from which a manifest is cached; below, reading it takes less than a second."""
 
+WRITTEN_ROWS = 1_000
+"""Rows from which a manifest is cached by who has written it, and has them at hand."""
+
+_READ_BYTES = 1 << 20
+
 _GRANULARITY = 2 * 10**9
 """Nanoseconds: the coarsest clock of a file system that is in use (FAT) counts in steps of two seconds."""
 
@@ -136,6 +141,23 @@ def keep_table(table: Table, path: Path, stamp: Stamp) -> None:
         except OSError as error:
             if error.errno not in {errno.EACCES, errno.EPERM, errno.EROFS}:
                 return
+
+
+def keep_written(table: Table, path: Path) -> None:
+    """Keep the rows of a manifest that was just written from them, so that nobody has to parse it; see `keep_table`.
+
+    Args:
+        table: all of its rows, in the order of the file.
+        path: the manifest; nobody else may write it meanwhile.
+    """
+    try:
+        with StampedFile(path) as file:
+            while file.read(_READ_BYTES):
+                pass
+            stamp = file.stamp()
+    except OSError:
+        return
+    keep_table(table, path, stamp)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,6 +96,20 @@ def write_table(table: Table, file: Path) -> None:
     if problems:
         raise InvalidManifestError(str(file), problems)
     write_blocks(names, table.blocks(names), file)
+
+
+def keep_rows(table: Table, file: Path) -> None:
+    """Keep the rows of a manifest that `write_table` has written, so that whoever loads it next need not parse it.
+
+    Where they cannot be kept, nothing is; a few rows are not worth it.
+
+    Args:
+        table: of all rows.
+        file: the manifest, which nobody else may write meanwhile.
+    """
+    if len(table) >= cache.WRITTEN_ROWS:
+        columns = {name: table.columns[name] for name in _ordered(list(table.columns))}
+        cache.keep_written(replace(table, columns=columns), file)
 
 
 def _ordered(names: list[str]) -> list[str]:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from manifests.columns import values_of
 from manifests.commitlog import STAGE_FOLDER
-from manifests.schema import STATE_FOLDER
+from manifests.schema import MANIFEST_NAME, STATE_FOLDER
+from manifests.store import keep_rows
 from prep.buildlog import LoggedReporter
 from prep.chunk import BuildChunk, Built, build_chunk, chunks_of
 from prep.errors import UsageError
@@ -227,6 +228,7 @@ def _commit(
         sorted(set(old_ids).difference(values_of(table.column("id")))),
     )
     moments.remember(table)
+    keep_rows(table, area.out / MANIFEST_NAME)
     gone = len(plan.gone_without(failures))
     rebuilt = sum(record.id in written for record, _ in plan.rebuild)
     moved = sum(record.id in written for record, _ in plan.move)

@@ -40,7 +40,7 @@ records = list_folder(Path("raw"), paths, "images", allow_empty_labels=False, st
 del paths, stats
 known = Known.nothing(records).of(records)
 Survey(records.ids, known.facts).notes()
-prints = plan.stat_prints(records, "recipe")
+prints = plan.stat_prints(records, "recipe", known.prints_for("recipe", np.arange(count)))
 other = plan.content_prints(known.digests, "recipe")
 builder = TableBuilder(["id", "label", "source", "fingerprint"])
 for start in range(0, count, 65536):
