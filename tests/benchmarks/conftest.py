@@ -29,6 +29,7 @@ from manifests.schema import format_shape
 # are given this path.
 sys.path.append(str(Path(__file__).parent))
 
+from photographs import Photographs, write_photographs  # as above
 from pipelines import Files, Open, Walk  # as above
 from ratio_table import Figure, Ratio, Shards, lines_of  # as above
 
@@ -86,6 +87,14 @@ def written(scale: Scale, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     yield write
     for manifest in manifests.values():
         shutil.rmtree(manifest.root)
+
+
+@pytest.fixture(scope="session")
+def photographs(scale: Scale, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Photographs]:
+    """Photographs to build from, the same for all builds of a run; they go when all is measured."""
+    root = write_photographs(tmp_path_factory.mktemp("photographs"), 5_000 if scale.measured else 40)
+    yield Photographs(root, sorted(root.rglob("*.jpg")), 5 if scale.measured else 1)
+    shutil.rmtree(root)
 
 
 def _write(shards: Shards, root: Path) -> Manifest:
@@ -181,6 +190,17 @@ def note(scale: Scale) -> Callable[[str, str, float, float, int], float]:
         return theirs / ours
 
     return add
+
+
+@pytest.fixture
+def tell(scale: Scale, request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Return a function that prints a line when measuring."""
+
+    def write(line: str) -> None:
+        if scale.measured:
+            request.config.pluginmanager.get_plugin("terminalreporter").write_line(line)
+
+    return write
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,15 @@ SCENES = 32
 """Scenes that are made; a photograph is one of them from elsewhere, mirrored or not."""
 
 _QUALITY = 70
+
+
+@dataclass(frozen=True)
+class Photographs:
+    """Files to build from, and how often a build is measured."""
+
+    root: Path
+    paths: list[Path]
+    rounds: int
 
 
 def write_photographs(root: Path, count: int) -> Path:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from manifests.schema import format_shape
 
-LIBRARIES = ("numpy", "keras", "tensorflow", "torch", "grain")
+LIBRARIES = ("numpy", "keras", "tensorflow", "torch", "grain", "datasets", "litdata")
 
 
 @dataclass(frozen=True)

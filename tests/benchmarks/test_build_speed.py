@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 import pytest
 import simplejpeg
-from photographs import write_photographs  # found as `conftest` says
+from photographs import Photographs  # found as `conftest` says
 from PIL import Image
 
 from manifests.commitlog import STAGE_FOLDER
@@ -67,22 +67,6 @@ class Taken:
     call: float = 0.0
 
 
-@dataclass(frozen=True)
-class Photographs:
-    """Files to build from, and how often a build is measured."""
-
-    root: Path
-    paths: list[Path]
-    rounds: int
-
-
-@pytest.fixture(scope="module")
-def photographs(scale: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Photographs]:
-    root = write_photographs(tmp_path_factory.mktemp("photographs"), 5_000 if scale.measured else 40)
-    yield Photographs(root, sorted(root.rglob("*.jpg")), 5 if scale.measured else 1)
-    shutil.rmtree(root)
-
-
 @pytest.fixture(scope="module")
 def many(scale: Any, photographs: Photographs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Photographs]:
     """Ten times the photographs, each under ten names."""
@@ -102,17 +86,6 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Pat
     base, numbers = tmp_path_factory.mktemp("fresh"), itertools.count()
     yield lambda: base / str(next(numbers))
     shutil.rmtree(base)
-
-
-@pytest.fixture
-def tell(scale: Any, request: pytest.FixtureRequest) -> Callable[[str], None]:
-    """Return a function that prints a line when measuring."""
-
-    def write(line: str) -> None:
-        if scale.measured:
-            request.config.pluginmanager.get_plugin("terminalreporter").write_line(line)
-
-    return write
 
 
 def taken(work: Callable[[], object]) -> Taken:
