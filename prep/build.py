@@ -9,10 +9,13 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from manifests.columns import values_of
 from manifests.commitlog import STAGE_FOLDER
 from manifests.schema import MANIFEST_NAME, STATE_FOLDER
 from manifests.store import keep_rows
+from manifests.strings import Positions
 from prep.buildlog import LoggedReporter
 from prep.chunk import BuildChunk, Built, build_chunk, chunks_of
 from prep.errors import UsageError
@@ -23,6 +26,7 @@ from prep.latersurvey import survey_built
 from prep.look import keep_known
 from prep.moving import copy_moved
 from prep.output import check_output
+from prep.plan import PrintsById
 from prep.prepare import BuildOptions, Prepared, none_usable, prepare, with_splits
 from prep.records import Failure, Listing
 from prep.remembering import remember
@@ -97,7 +101,7 @@ def build_shards(
 
 def _built(prepared: Prepared, area: WorkArea, options: BuildOptions, workers: Workers, report: Reporter) -> BuildSummary:
     """Write what is due, and let it take its place."""
-    done = area.done_before({record.id: prepared.plan.fingerprints[record.id] for record in prepared.plan.to_build}, report.note)
+    done = area.done_before(PrintsById(prepared.plan.to_build.ids, prepared.plan.prints), report.note)
     if done:
         report.note(f"going on: {counted(len(done), 'item')} of an earlier build, which was ended, need not be built again")
     built, failures = _build_rest(prepared, area, done, workers, report, stop_after=options.stop_after_failures)
@@ -105,6 +109,7 @@ def _built(prepared: Prepared, area: WorkArea, options: BuildOptions, workers: W
         survey_built(prepared, built, {id_: one.facts for id_, one in built.items() if one.facts is not None}, workers, report)
         keep_known(prepared.seen.known, area.out)
     written = {id_: one.shards for id_, one in built.items()}
+    del built  # of millions, what their headers say is gigabytes
     return _commit(prepared, area, written, [*prepared.failures, *failures], workers=workers, report=report)
 
 
@@ -169,17 +174,8 @@ def _build_rest(
     """Write the shards that are due and not yet done; return all of them, by record's ID."""
     plan, root = prepared.plan, prepared.listing.root
     done = {**done, **copy_moved(prepared, area.folder, done)}
-    left = [record for record in plan.to_build if record.id not in done]
-    chunks = (
-        BuildChunk(
-            root=root,
-            target=area.folder,
-            recipe=prepared.recipe,
-            records=records,
-            fingerprints={record.id: plan.fingerprints[record.id] for record in records},
-        )
-        for records in chunks_of(left, workers.count)
-    )
+    left = np.array([position for position, id_ in enumerate(plan.to_build.ids) if id_ not in done], dtype=np.int64)
+    chunks = (_chunk(prepared, area, root, positions) for positions in chunks_of(left, workers.count))
     failed, sure = len(prepared.failures), len(plan.keep) + len(done)
     if stop_after is not None and failed >= stop_after:
         raise stopped(failed, 0, len(left), "build")
@@ -194,8 +190,22 @@ def _build_rest(
         stop_after=None if stop_after is None else stop_after - failed,
         on_interrupt=lambda count: f"{GOES_ON} {sure + count:,} of {counted(found, 'item')}",
     )
-    before = {id_: Built(shards, None) for id_, shards in done.items()}
-    return dict(sorted({**before, **written}.items())), failures
+    written.update((id_, Built(shards, None)) for id_, shards in done.items())
+    return written, failures
+
+
+def _chunk(prepared: Prepared, area: WorkArea, root: Path, positions: Positions) -> BuildChunk:
+    """Return the work on some of the records that are to be built; of millions, only those under way are objects."""
+    plan = prepared.plan
+    records = plan.to_build.take(positions)
+    prints = plan.prints[positions].tolist()
+    return BuildChunk(
+        root=root,
+        target=area.folder,
+        recipe=prepared.recipe,
+        records=records,
+        fingerprints={record.id: fingerprint.decode() for record, fingerprint in zip(records, prints, strict=True)},
+    )
 
 
 def _commit(

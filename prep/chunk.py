@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 from manifests.names import default_path
+from manifests.strings import Positions
 from prep.errors import OutputError, StageError
 from prep.parts import Done, write_part
 from prep.recipe import Recipe
@@ -18,6 +20,8 @@ from prep.samples import Made, samples_of
 from prep.shards import NewShard, WrittenShard, write_shards
 from prep.sources.facts import ImageFacts
 from prep.watchdog import stop_clock, watched
+
+Items = TypeVar("Items", Sequence[Record], Positions)
 
 MOST_ITEMS = 256
 """Items of one chunk: enough that one flush of the file system for all of them costs little, few enough that a build that is ended
@@ -35,8 +39,8 @@ CHUNKS_PER_WORKER = 8
 """So that all workers come to their end at about the same time, whatever some of their items take."""
 
 
-def chunks_of(records: Sequence[Record], workers: int) -> list[Sequence[Record]]:
-    """Cut records into chunks, in their order."""
+def chunks_of(records: Items, workers: int) -> list[Items]:
+    """Cut records, or their positions, into chunks, in their order."""
     items = min(MOST_ITEMS, max(FEWEST_ITEMS, len(records) // (workers * CHUNKS_PER_WORKER)))
     return [records[start : start + items] for start in range(0, len(records), items)]
 
@@ -60,7 +64,7 @@ class BuildChunk:
     fingerprints: Mapping[str, str]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Built:
     """What became of a raw item.
 

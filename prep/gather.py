@@ -43,7 +43,7 @@ def gather(
         on_interrupt: from the number of records that are done and well to the note that Ctrl-C or SIGTERM carries on.
 
     Returns:
-        ID -> outcome of the records that did not fail, by ID; and the failures, in any order.
+        ID -> outcome of the records that did not fail, and the failures; both in any order, which nothing may depend on.
 
     Raises:
         WorkerError: workers die, whatever they are given.
@@ -66,8 +66,7 @@ def gather(
         )
     if gathered.is_enough:
         raise stopped(len(gathered.failures), gathered.count, total, what)
-    # By ID, so that nothing depends on which worker was first.
-    return dict(sorted(gathered.outcomes.items())), gathered.failures
+    return gathered.outcomes, gathered.failures
 
 
 class _Gathered(Generic[Outcome]):

@@ -69,7 +69,7 @@ def write_part(target: Path, done: Sequence[Done], fingerprints: Mapping[str, st
                 "id": record.id,
                 "source": record.source,
                 "fingerprint": fingerprints[record.id],
-                "shards": [vars(shard) for shard in shards],
+                "shards": [shard.as_dict() for shard in shards],
             }
         )
         for record, shards in done

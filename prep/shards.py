@@ -21,7 +21,7 @@ from prep.moments import moments_of_each
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class WrittenShard:
     """What a manifest says of a shard, in its own notation.
 
@@ -38,6 +38,10 @@ class WrittenShard:
     dtype: str
     sha256: str
     moments: str
+
+    def as_dict(self) -> dict[str, str]:
+        """Return the attributes by name."""
+        return {"id": self.id, "shape": self.shape, "dtype": self.dtype, "sha256": self.sha256, "moments": self.moments}
 
 
 @lru_cache

@@ -9,7 +9,7 @@ Depth = Literal["uint8", "uint16", "int32", "float32"]
 """dtype of one channel."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ImageFacts:
     """What an image's header says.
 
