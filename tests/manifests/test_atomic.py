@@ -100,3 +100,15 @@ def test_a_file_system_that_cannot_flush_a_folder_is_no_error_but_a_failing_disk
     else:
         with pytest.raises(OSError, match=os.strerror(number)):
             sync_folder(tmp_path)
+
+
+def test_what_need_not_last_is_not_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[int] = []
+    monkeypatch.setattr(os, "fsync", flushed.append)
+    with replacing(tmp_path / "a", durable=False) as file:
+        file.write(b"new")
+    assert (tmp_path / "a").read_bytes() == b"new"
+    assert not flushed
+    with replacing(tmp_path / "b") as file:
+        file.write(b"new")
+    assert len(flushed) == 2  # the file and its folder

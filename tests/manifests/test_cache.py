@@ -17,9 +17,13 @@ from hypothesis import strategies as st
 
 from manifests import InvalidManifestError, LabelSpec, Manifest, Metadata, cache, load_manifest, store, verify, write_manifest
 from manifests.cache import Stamp, cached_table, keep_table
+from manifests.columns import packed_column
 from manifests.csvfile import write_csv
 from manifests.metadata import write_metadata
 from manifests.names import collisions, name_problem
+from manifests.store import keep_rows, write_table
+from manifests.strings import PackedStrings
+from manifests.table import Table, table_of_columns
 
 in_one_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 
@@ -376,3 +380,43 @@ def test_a_cache_is_no_foreign_file_and_goes_with_its_manifest(pets: Path, unpar
     assert is_parsed(pets, unparsed)
     assert len(load_manifest(pets)) == 3
     assert len(os.listdir(pets / ".prep")) == 1
+
+
+def written(path: Path, rows: int) -> Table:
+    ids = [f"a/{number:05d}" for number in range(rows)]
+    table = table_of_columns(PackedStrings(ids), {"split": packed_column(["train"] * rows), "label": packed_column(ids)})
+    write_table(table, path)
+    return table
+
+
+def test_rows_that_were_just_written_need_not_be_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "manifest.csv"
+    keep_rows(written(path, 1_000), path)
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "csv_blocks", None)
+        kept = load_manifest(tmp_path).frame
+    for cache_file in (tmp_path / ".prep").glob("*.cache"):
+        cache_file.unlink()
+    pd.testing.assert_frame_equal(kept, load_manifest(tmp_path).frame)
+
+
+def test_a_few_rows_are_not_worth_keeping(tmp_path: Path) -> None:
+    keep_rows(written(tmp_path / "manifest.csv", 999), tmp_path / "manifest.csv")
+    assert not (tmp_path / ".prep").exists()
+
+
+def test_rows_that_were_kept_do_not_stand_for_a_manifest_that_was_changed(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.csv"
+    keep_rows(written(path, 1_000), path)
+    status = path.stat()
+    path.write_text(path.read_text().replace("train", "other"))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert load_manifest(tmp_path).splits == ("other",)
+
+
+def test_rows_of_a_manifest_that_cannot_be_read_are_not_kept(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.csv"
+    table = written(path, 1_000)
+    path.unlink()
+    keep_rows(table, path)
+    assert not (tmp_path / ".prep").exists()

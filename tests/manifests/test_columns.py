@@ -7,7 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manifests.columns import Coded, Column, ColumnBuilder, coded, is_in, packed_column, value_counts, values_of
+from manifests.columns import (
+    Coded,
+    Column,
+    ColumnBuilder,
+    blank_column,
+    coded,
+    is_in,
+    joined_column,
+    packed_column,
+    value_counts,
+    values_of,
+)
 from manifests.strings import PackedStrings
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=4)
@@ -64,3 +75,14 @@ def test_values_without_a_row_are_left_out() -> None:
 
 def test_a_value_that_no_manifest_can_hold_is_in_no_row() -> None:
     assert not is_in(packed_column(["a", ""]), ["\ud800"]).any()
+
+
+@given(st.lists(st.tuples(st.lists(TEXT, max_size=5), st.sampled_from([None, 0])), min_size=1, max_size=4))
+def test_columns_of_any_kind_are_joined(parts: list[tuple[list[str], int | None]]) -> None:
+    check_column(joined_column([built([values], few) for values, few in parts]), [value for values, _ in parts for value in values])
+
+
+def test_columns_by_codes_stay_so_when_they_are_joined() -> None:
+    column = joined_column([built([["a", "b"]], None), blank_column(2), built([["b", "c"]], None)])
+    assert isinstance(column, Coded)
+    check_column(column, ["a", "b", "", "", "b", "c"])

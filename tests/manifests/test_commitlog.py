@@ -202,3 +202,63 @@ def test_a_dataset_at_rest_costs_one_look(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(commitlog, "locked", None)
     finish_if_begun(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def renames_of(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Note what is renamed, files and folders."""
+    moved: list[str] = []
+    for name in ("rename", "replace"):
+        call = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda source, target, call=call: (moved.append(os.path.basename(target)), call(source, target)))
+    return moved
+
+
+def test_a_folder_that_is_new_moves_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, ids = lay_out(tmp_path / "data", new="cats/000"), [f"cats/{number:03d}" for number in range(50)]
+    for id_ in ids:
+        put(root / STAGE_FOLDER / default_path(id_), id_)
+    begin_changeover(root, added=ids, removed=[], failures="none")
+    moved = renames_of(monkeypatch)
+    finish_changeover(root)
+    assert "cats" in moved
+    assert not any(name.endswith(".npy") for name in moved)
+    assert {default_path(id_): id_ for id_ in ["old", *ids]}.items() <= files(root).items()
+
+
+@pytest.mark.parametrize("obstacle", ["a shard that stays", "a shard that nobody wants", "a folder below", "a link"])
+def test_a_folder_that_is_not_new_or_not_whole_moves_file_by_file(tmp_path: Path, obstacle: str) -> None:
+    root, ids = lay_out(tmp_path / "data", new="cats/000"), [f"cats/{number:03d}" for number in range(3)]
+    for id_ in ids:
+        put(root / STAGE_FOLDER / default_path(id_), id_)
+    expected = {default_path(id_): id_ for id_ in ["old", *ids]}
+    if obstacle == "a shard that stays":
+        put(root / default_path("cats/stays"), "stays")
+        expected[default_path("cats/stays")] = "stays"
+    elif obstacle == "a shard that nobody wants":
+        put(root / STAGE_FOLDER / default_path("cats/unwanted"), "unwanted")
+    elif obstacle == "a folder below":
+        put(root / STAGE_FOLDER / default_path("cats/small/1"), "small")
+        ids.append("cats/small/1")
+        expected[default_path("cats/small/1")] = "small"
+    else:
+        (root / "shards" / "felines").mkdir()
+        (root / "shards" / "cats").symlink_to(root / "shards" / "felines")
+    begin_changeover(root, added=ids, removed=[], failures="none")
+    finish_changeover(root)
+    found = {path: text for path, text in files(root).items() if path.endswith(".npy") and "felines" not in path}
+    assert found == expected or (obstacle == "a link" and {(root / default_path(id_)).read_text() for id_ in ids} == set(ids))
+    assert (root / "shards" / "cats").is_symlink() == (obstacle == "a link")
+
+
+def test_a_folder_that_has_moved_is_no_trouble_the_second_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, ids = lay_out(tmp_path / "data", new="cats/0"), ["cats/0", "cats/1", "dogs/0"]
+    for id_ in ids:
+        put(root / STAGE_FOLDER / default_path(id_), id_)
+    begin_changeover(root, added=ids, removed=[], failures="none")
+    with monkeypatch.context() as patch:
+        patch.setattr(commitlog, "_take", lambda *_: (_ for _ in ()).throw(OSError("the power goes")))
+        with pytest.raises(OSError, match="power"):
+            finish_changeover(root)
+    assert (root / default_path("cats/1")).exists()
+    finish_changeover(root)
+    assert {default_path(id_): id_ for id_ in ids}.items() <= files(root).items()

@@ -84,3 +84,15 @@ def test_arrays_that_do_not_belong_together_are_refused(arrays: dict[str, np.nda
 def test_there_is_nothing_behind_the_last() -> None:
     with pytest.raises(IndexError):
         PackedStrings(["a"])[1]
+
+
+@given(st.lists(st.tuples(STRINGS, st.sampled_from(["", "x/"])), min_size=1, max_size=4))
+def test_strings_are_joined(parts: list[tuple[list[str], str]]) -> None:
+    joined = PackedStrings.joined([PackedStrings(strings).affixed(prefix, "") for strings, prefix in parts])
+    assert list(joined) == [prefix + string for strings, prefix in parts for string in strings]
+
+
+@given(STRINGS)
+def test_the_order_is_that_of_python(strings: list[str]) -> None:
+    packed = PackedStrings(strings)
+    assert list(packed.select(packed.order())) == sorted(strings)

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manifests import table as table_module
-from manifests.table import TableBuilder, table_of_frame
+from manifests.columns import packed_column
+from manifests.strings import PackedStrings
+from manifests.table import TableBuilder, table_of_columns, table_of_frame
 
 VALUES = st.text(st.characters(exclude_categories=["Cs"]), max_size=3) | st.sampled_from(["007", "NA", "", "a/b", "\r\n", '"', ","])
 
@@ -80,3 +82,25 @@ def test_a_table_without_rows() -> None:
     assert len(table) == 0
     assert list(table.files("shards").paths) == []
     assert list(table.to_frame().columns) == ["id", "path"]
+
+
+@given(frames(), st.data())
+def test_columns_are_replaced_of_the_rows_that_are_selected(frame: pd.DataFrame, data: st.DataObject) -> None:
+    keep = np.array(data.draw(st.lists(st.booleans(), min_size=len(frame), max_size=len(frame))), dtype=bool)
+    part = table_of_frame(frame).select(keep)
+    new = [str(number) for number in range(len(part))]
+    changed = part.with_columns({"label": packed_column(new), "more": packed_column(new)})
+    expected = frame[keep].reset_index(drop=True).assign(label=new, more=new).astype(str)
+    pd.testing.assert_frame_equal(changed.to_frame(), expected)
+    pd.testing.assert_frame_equal(changed.without("more").to_frame(), expected.drop(columns="more"))
+    assert list(changed.files("shards").paths) == list(part.files("shards").paths)
+    rows = [row for block in changed.blocks(["id", "more"]) for row in zip(block["id"], block["more"], strict=True)]
+    assert rows == list(zip(expected["id"], expected["more"], strict=True))
+
+
+def test_rows_of_columns_have_the_default_paths() -> None:
+    table = table_of_columns(PackedStrings(["a", "b/c"]), {"label": packed_column(["x", "y"])})
+    expected = pd.DataFrame({"id": ["a", "b/c"], "path": ["shards/a.npy", "shards/b/c.npy"], "label": ["x", "y"]}, dtype=str)
+    pd.testing.assert_frame_equal(table.to_frame(), expected)
+    parsed = table_of_frame(expected)
+    assert (table.path_kind, list(table.id_folders.distinct)) == (parsed.path_kind, list(parsed.id_folders.distinct))

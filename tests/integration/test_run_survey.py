@@ -1,0 +1,104 @@
+"""Headers of images that are read along with their pixels: what is told and refused is the same as when they are read before."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command_line import build, check_refused, prep, random_pixels, set_age, snapshot, start_prep, until, write_image
+from PIL import Image
+
+GIVEN = ("--color", "rgb", "--dtype", "uint8", "--size", "8x9")
+
+
+def source_of(root: Path, count: int = 6) -> Path:
+    """Write images of every kind that the survey tells of."""
+    for number in range(count):
+        suffix = ("png", "jpg", "bmp")[number % 3]
+        set_age(write_image(root / f"class{number % 2}" / f"{number:03d}.{suffix}", seed=number, shape=(20 + number % 2, 30, 3)), 1_000)
+    Image.fromarray(random_pixels(0, (5, 5))).save(root / "class0" / "gray.png")
+    Image.fromarray(random_pixels(0, (5, 5, 4))).save(root / "class0" / "clear.png")
+    frames = [Image.fromarray(random_pixels(seed, (5, 5))) for seed in range(3)]
+    frames[0].save(root / "class1" / "moves.gif", save_all=True, append_images=frames[1:])
+    (root / "class1" / "broken.png").write_bytes(b"no image")
+    return root
+
+
+def survey_lines(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.startswith(("images:", "transparency:", "frames:", "size:"))]
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return source_of(tmp_path / "raw")
+
+
+@pytest.fixture
+def told(source: Path, tmp_path: Path) -> list[str]:
+    """What a plan, which reads the headers first, tells of these images."""
+    lines = survey_lines(prep("plan", source, tmp_path / "nowhere", *GIVEN).err)
+    assert len(lines) == 3
+    return lines
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_the_same_is_told_after_the_build(workers: str, source: Path, told: list[str], tmp_path: Path) -> None:
+    outcome = prep("build-shards", source, tmp_path / "data", *GIVEN, "--max-failures", "1", "--workers", workers)
+    assert outcome.code == 0
+    assert survey_lines(outcome.err) == told
+
+
+def test_the_same_is_told_when_nothing_is_left_to_build(source: Path, told: list[str], tmp_path: Path) -> None:
+    build(source, tmp_path / "data", *GIVEN, "--max-failures", "1")
+    again = prep("build-shards", source, tmp_path / "data", "--max-failures", "1")
+    assert survey_lines(again.err) == told
+    shutil.rmtree(tmp_path / "data" / ".prep")
+    (source / "class1" / "broken.png").unlink()
+    assert survey_lines(prep("build-shards", source, tmp_path / "data").err) == told
+    assert survey_lines(prep("build-shards", source, tmp_path / "data").err) == told
+
+
+def test_each_image_is_opened_once(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("prep.looking.survey_image", None)
+    assert prep("build-shards", source, tmp_path / "data", *GIVEN, "--max-failures", "1", "--workers", "1").code == 0
+
+
+def test_failures_are_told_alike_whenever_headers_are_read(source: Path, tmp_path: Path) -> None:
+    for out, options in (("late", GIVEN), ("early", GIVEN[2:])):
+        prep("build-shards", source, tmp_path / out, *options, "--max-failures", "1")
+    assert (tmp_path / "late" / "failures.csv").read_bytes() == (tmp_path / "early" / "failures.csv").read_bytes()
+
+
+def write_deep(path: Path) -> Path:
+    Image.fromarray(np.ones((5, 5), np.float32)).save(path)
+    return path
+
+
+def test_depths_that_do_not_go_together_are_refused_before_anything_changes(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "data"
+    build(source, out, *GIVEN, "--max-failures", "1")
+    was = snapshot(out)
+    write_deep(source / "class0" / "deep.tif")
+    check_refused(prep("build-shards", source, out), 1, "several depths", "class0/deep")
+    assert snapshot(out) == was
+    (source / "class0" / "deep.tif").unlink()
+    assert prep("build-shards", source, out, "--max-failures", "1").code == 0
+    assert snapshot(out) == was
+
+
+@pytest.mark.slow
+def test_what_an_interrupted_build_has_done_is_looked_into(tmp_path: Path) -> None:
+    """The image that does not go with the others is built before the kill, and must be refused all the same."""
+    source, out = source_of(tmp_path / "raw", 900), tmp_path / "data"
+    (source / "class1" / "broken.png").unlink()
+    write_deep(source / "class0" / "!deep.tif")
+    with start_prep("build-shards", source, out, *GIVEN, "--workers", "2") as process:
+        until(lambda: any((out / ".prep" / "build" / "parts").glob("*.jsonl")) or process.poll() is not None, "the first part")
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    assert not (out / "manifest.csv").exists()
+    check_refused(prep("build-shards", source, out, *GIVEN), 1, "several depths", "class0/!deep")
