@@ -73,3 +73,51 @@ def test_the_clock_stops_when_an_item_ends_the_chunk(clock: Clock) -> None:
 
 def test_a_chunk_goes_through_any_executors_pickle(chunk: BuildChunk) -> None:
     assert pickle.loads(pickle.dumps(chunk)) == chunk  # noqa: S301  # our own
+
+
+class Timer:
+    """In place of `faulthandler`: notes when the clock is set, by a time of its own."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.set: list[tuple[float, float]] = []
+        self.stopped = 0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def dump_traceback_later(self, seconds: float, **_: object) -> None:
+        self.set.append((self.now, seconds))
+
+    def cancel_dump_traceback_later(self) -> None:
+        self.stopped += 1
+
+
+def test_an_item_has_its_full_time_and_an_eighth_more_at_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    timer = Timer()
+    monkeypatch.setattr(watchdog, "faulthandler", timer)
+    monkeypatch.setattr(watchdog, "time", timer)
+    guard = watchdog._Guard(watchdog.Watch(folder=tmp_path, seconds=80.0))
+    for number in range(1000):
+        guard.begin(f"item {number}")
+        at, seconds = timer.set[-1]
+        assert 80.0 <= at + seconds - timer.now <= 90.0
+        timer.now += 0.5
+    assert len(timer.set) <= 51  # a start of a thread each
+    guard.end()
+    assert timer.stopped == 1
+    guard.begin("after a pause")
+    assert timer.set[-1][0] == timer.now
+
+
+@pytest.mark.parametrize("names", [["a"], ["a long name", "b"], ["", "x"], ["x" * 20_000], ["\udcff/caf\u00e9"]])
+def test_the_item_that_is_late_is_named(names: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watchdog, "faulthandler", Timer())
+    watch = watchdog.Watch(folder=tmp_path, seconds=1.0)
+    guard = watchdog._Guard(watch)
+    for name in names:
+        guard.begin(name)
+    assert watch.take_late() == frozenset()
+    guard._late.write(b"Timeout")
+    assert watch.take_late() == {names[-1][:8188]}
+    assert watch.take_late() == frozenset()
