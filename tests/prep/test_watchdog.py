@@ -108,6 +108,7 @@ def test_an_item_has_its_full_time_and_an_eighth_more_at_most(tmp_path: Path, mo
     assert timer.stopped == 1
     guard.begin("after a pause")
     assert timer.set[-1][0] == timer.now
+    guard._late.close()
 
 
 @pytest.mark.parametrize("names", [["a"], ["a long name", "b"], ["", "x"], ["x" * 20_000], ["\udcff/caf\u00e9"]])
@@ -121,3 +122,4 @@ def test_the_item_that_is_late_is_named(names: list[str], tmp_path: Path, monkey
     guard._late.write(b"Timeout")
     assert watch.take_late() == {names[-1][:8188]}
     assert watch.take_late() == frozenset()
+    guard._late.close()
