@@ -13,13 +13,16 @@ import numpy as np
 
 from manifests.columns import values_of
 from manifests.commitlog import STAGE_FOLDER
-from manifests.schema import MANIFEST_NAME, STATE_FOLDER
+from manifests.errors import ManifestError
+from manifests.schema import FAILURES_NAME, MANIFEST_NAME, STATE_FOLDER
 from manifests.store import keep_rows
 from manifests.strings import Positions
 from prep.buildlog import LoggedReporter
 from prep.chunk import BuildChunk, Built, build_chunk, chunks_of
-from prep.errors import UsageError
+from prep.dispatch import ENDED_ITS_WORKER
+from prep.errors import OutputError, UsageError
 from prep.executors import Workers, default_workers, open_workers
+from prep.failurefile import read_failures
 from prep.gather import gather, stopped
 from prep.interrupts import GOES_ON
 from prep.latersurvey import survey_built
@@ -27,7 +30,7 @@ from prep.look import keep_known
 from prep.moving import copy_moved
 from prep.output import check_output
 from prep.plan import PrintsById
-from prep.prepare import BuildOptions, Prepared, none_usable, prepare, with_splits
+from prep.prepare import BuildOptions, Prepared, none_usable, prepare, prepare_again, with_splits
 from prep.records import Failure, Listing
 from prep.remembering import remember
 from prep.report import Reporter, StderrReporter
@@ -84,9 +87,10 @@ def build_shards(
     with ExitStack() as stack:
         area = stack.enter_context(work_area(out))
         stack.enter_context(report.opened(out / STATE_FOLDER))
-        workers = stack.enter_context(_workers(options, len(listing.records), executor, careful=area.was_left))
-        prepared = prepare(listing, out, options, workers, report, may_survey_later=True)
-        keep_known(prepared.seen.known, out)
+        failed = _failed_before(out) if options.only_failed else None
+        workers = stack.enter_context(_workers(options, listing, failed, executor, careful=area.was_left))
+        prepared = _prepared(listing, out, options, workers, report, failed=failed, may_survey_later=True)
+        keep_known(prepared.known, out)
         if is_unchanged(prepared, out, options):
             if prepared.awaits_survey:
                 survey_built(prepared, (), {}, workers, report)
@@ -101,13 +105,14 @@ def build_shards(
 
 def _built(prepared: Prepared, area: WorkArea, options: BuildOptions, workers: Workers, report: Reporter) -> BuildSummary:
     """Write what is due, and let it take its place."""
-    done = area.done_before(PrintsById(prepared.plan.to_build.ids, prepared.plan.prints), report.note)
+    plan = prepared.plan
+    done = area.done_before(PrintsById(plan.to_build.ids, plan.prints), report.note, spares_others=plan.others_stay)
     if done:
         report.note(f"going on: {counted(len(done), 'item')} of an earlier build, which was ended, need not be built again")
     built, failures = _build_rest(prepared, area, done, workers, report, stop_after=options.stop_after_failures)
     if prepared.awaits_survey:
         survey_built(prepared, built, {id_: one.facts for id_, one in built.items() if one.facts is not None}, workers, report)
-        keep_known(prepared.seen.known, area.out)
+        keep_known(prepared.known, area.out)
     written = {id_: one.shards for id_, one in built.items()}
     del built  # of millions, what their headers say is gigabytes
     return _commit(prepared, area, written, [*prepared.failures, *failures], workers=workers, report=report)
@@ -116,20 +121,31 @@ def _built(prepared: Prepared, area: WorkArea, options: BuildOptions, workers: W
 def _nothing_done(prepared: Prepared, out: Path) -> BuildSummary:
     return BuildSummary(
         out=os.fspath(out),
-        found=len(prepared.listing.records),
+        found=prepared.found,
         added=0,
         rebuilt=0,
         moved=0,
         kept=len(prepared.plan.keep),
         failed=0,
-        gone=len(prepared.plan.gone),
+        gone=0 if prepared.plan.others_stay else len(prepared.plan.gone),
         removed=0,
         failures=[],
     )
 
 
-def _workers(options: BuildOptions, items: int, executor: Executor | None, *, careful: bool) -> AbstractContextManager[Workers]:
+def _failed_before(out: Path) -> list[Failure]:
+    try:
+        return read_failures(out / FAILURES_NAME)
+    except (ManifestError, OSError) as error:
+        raise OutputError(f"{out}: what failed cannot be read; run build-shards, which writes it anew: {error}") from error
+
+
+def _workers(
+    options: BuildOptions, listing: Listing, failed: Sequence[Failure] | None, executor: Executor | None, *, careful: bool
+) -> AbstractContextManager[Workers]:
     """Return where to work; `careful` not in this process if that is not asked for: an item may have brought down the last one."""
+    items = len(listing.records if failed is None else failed)
+    careful |= any(failure.stage in ENDED_ITS_WORKER for failure in failed or ())
     if executor is None:
         count = options.workers or max(_CAREFUL_WORKERS if careful else 1, min(default_workers(), items // _ITEMS_PER_WORKER))
         few = 0 if options.workers or options.item_timeout or careful else _CAREFUL_WORKERS * _ITEMS_PER_WORKER
@@ -147,8 +163,24 @@ def plan_build(source: str | Path, out: str | Path, options: BuildOptions | None
     """
     out, options, report = Path(out), options or BuildOptions(), report or StderrReporter()
     listing = _listed(Path(source), out, options, report)
-    with _workers(options, len(listing.records), None, careful=(out / STAGE_FOLDER).exists()) as workers:
-        return prepare(listing, out, options, workers, report)
+    failed = _failed_before(out) if options.only_failed else None
+    with _workers(options, listing, failed, None, careful=(out / STAGE_FOLDER).exists()) as workers:
+        return _prepared(listing, out, options, workers, report, failed=failed)
+
+
+def _prepared(
+    listing: Listing,
+    out: Path,
+    options: BuildOptions,
+    workers: Workers,
+    report: Reporter,
+    *,
+    failed: Sequence[Failure] | None,
+    may_survey_later: bool = False,
+) -> Prepared:
+    if failed is None:
+        return prepare(listing, out, options, workers, report, may_survey_later=may_survey_later)
+    return prepare_again(listing, out, options, workers, report, failed=failed)
 
 
 def _listed(source: Path, out: Path, options: BuildOptions, report: Reporter) -> Listing:
@@ -157,7 +189,7 @@ def _listed(source: Path, out: Path, options: BuildOptions, report: Reporter) ->
     listing = list_source(source, with_splits(options, out).source)
     for note in listing.notes:
         report.note(note)
-    for failure in listing.failures:
+    for failure in () if options.only_failed else listing.failures:  # of those, some may never have been tried
         report.failed(failure)
     return listing
 
@@ -179,7 +211,6 @@ def _build_rest(
     failed, sure = len(prepared.failures), len(plan.keep) + len(done)
     if stop_after is not None and failed >= stop_after:
         raise stopped(failed, 0, len(left), "build")
-    found = len(prepared.listing.records) + len(prepared.listing.failures)
     written, failures = gather(
         workers,
         build_chunk,
@@ -188,7 +219,7 @@ def _build_rest(
         report=report,
         total=len(left),
         stop_after=None if stop_after is None else stop_after - failed,
-        on_interrupt=lambda count: f"{GOES_ON} {sure + count:,} of {counted(found, 'item')}",
+        on_interrupt=lambda count: f"{GOES_ON} {sure + count:,} of {counted(prepared.found, 'item')}",
     )
     written.update((id_, Built(shards, None)) for id_, shards in done.items())
     return written, failures
@@ -220,9 +251,12 @@ def _commit(
     """Let the new shards and rows take the old ones' place, and sum up."""
     plan = prepared.plan
     failures = sorted(failures, key=lambda failure: (failure.source, failure.id))
-    if not written and not plan.keep:
+    if written or plan.keep:
+        table = dataset_rows(prepared, written, failures, report)
+    elif plan.others_stay and prepared.old is not None:
+        table = prepared.old.table
+    else:
         raise none_usable(prepared.listing, failures)
-    table = dataset_rows(prepared, written, failures, report)
     metadata = dataset_metadata(prepared, table, failures)
     moments = ShardMoments((shard for shards in written.values() for shard in shards), area.out, workers)
     before = {} if prepared.old is None else prepared.old.metadata.statistics
@@ -239,12 +273,12 @@ def _commit(
     )
     moments.remember(table)
     keep_rows(table, area.out / MANIFEST_NAME)
-    gone = len(plan.gone_without(failures))
+    gone = 0 if plan.others_stay else len(plan.gone_without(failures))
     rebuilt = sum(record.id in written for record, _ in plan.rebuild)
     moved = sum(record.id in written for record, _ in plan.move)
     return BuildSummary(
         out=os.fspath(area.out),
-        found=len(prepared.listing.records) + len(prepared.listing.failures),
+        found=prepared.found,
         added=len(written) - rebuilt - moved,
         rebuilt=rebuilt,
         moved=moved,

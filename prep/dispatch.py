@@ -24,6 +24,9 @@ Result = TypeVar("Result")
 TRIES_AMONG_OTHERS = 3
 """How often a chunk is lost before it is suspect: the first time, and twice again."""
 
+ENDED_ITS_WORKER = frozenset({"worker-died", "timeout"})
+"""Stages of failures that are a process' end; without a process of its own, such an item may end the build."""
+
 _STARTS = 3
 """How often a pool may break in a row before it has done anything at all."""
 

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,21 @@ class Known:
         every = np.zeros(len(self.sources), dtype="S32")
         every[positions] = prints
         return replace(self, recipe=recipe, prints=every)
+
+    def updated(self, newer: Known) -> Known:
+        """Return this with what another says of its files, those included of which this says nothing."""
+        left = np.flatnonzero(positions_among(self.sources, newer.sources) < 0)
+        return Known(
+            sources=PackedStrings(chain(self.sources.select(left), newer.sources)),
+            sizes=np.concatenate([self.sizes[left], newer.sizes]),
+            times=np.concatenate([self.times[left], newer.times]),
+            facts=np.concatenate([self.facts[left], newer.facts]),
+            digests=np.concatenate([self.digests[left], newer.digests]),
+            recipe=newer.recipe,
+            prints=np.concatenate(
+                [known.prints_for(newer.recipe, at) for known, at in ((self, left), (newer, np.arange(len(newer.sources))))]
+            ),
+        )
 
     def equals(self, other: Known) -> bool:
         """Return whether both say the same."""

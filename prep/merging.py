@@ -13,8 +13,6 @@ import pandas as pd
 
 from manifests.checking import check_rows
 from manifests.commitlog import finish_if_begun
-from manifests.csvfile import read_csv
-from manifests.errors import InvalidManifestError, Problem
 from manifests.manifest import Manifest
 from manifests.metadata import ArraySpec, Metadata, common_array
 from manifests.names import default_path
@@ -26,6 +24,7 @@ from prep.conflicts import array_conflict
 from prep.copying import CopyItem, CopyTask, copy_shards
 from prep.errors import ConflictError, SourceError, UsageError
 from prep.executors import Workers, default_workers
+from prep.failurefile import read_failures
 from prep.output import entries
 from prep.readers import open_readers
 from prep.records import Failure
@@ -37,8 +36,6 @@ from prep.union import MERGED, MergeOptions, Union, unite
 from prep.workarea import WorkArea, work_area
 
 _TASK_ITEMS = 64
-_FAILURE_COLUMNS = ("id", "source", "stage", "error")
-_TYPE_COLUMN = "type"  # which older releases did not write
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,21 +257,9 @@ def _failures(union: Union, options: MergeOptions) -> list[Failure]:
     found = {
         replace(failure, id=prefix + failure.id) if failure.id else failure
         for manifest, prefix in ((union.a, options.prefix_a), (union.b, options.prefix_b))
-        for failure in _read_failures(manifest.root / FAILURES_NAME)
+        for failure in read_failures(manifest.root / FAILURES_NAME)
     }
     return sorted((failure for failure in found if failure.id not in ids), key=lambda failure: tuple(vars(failure).values()))
-
-
-def _read_failures(path: Path) -> list[Failure]:
-    if not path.is_file():
-        return []
-    frame = read_csv(path).frame
-    missing = [column for column in _FAILURE_COLUMNS if column not in frame.columns]
-    if missing:
-        text = "is missing; build again to write the file anew, or remove it"
-        raise InvalidManifestError(str(path), [Problem(kind=f"no-{column}-column", column=column, message=text) for column in missing])
-    columns = [*_FAILURE_COLUMNS, *([_TYPE_COLUMN] if _TYPE_COLUMN in frame.columns else [])]
-    return [Failure(**dict(zip(columns, row, strict=True))) for row in zip(*(frame[c] for c in columns), strict=True)]
 
 
 def _column(manifest: Manifest, name: str) -> list[str]:

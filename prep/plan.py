@@ -68,6 +68,7 @@ class Plan:
         prints: of the records of `to_build`: of dtype `S32`, shape (n,).
         kept: what stays as it is, row by row.
         gone_rows: positions of the rows that are gone: int64.
+        others_stay: whether only some raw items are built: then the rows of `gone` are those of all others, and stay.
     """
 
     add: Sequence[Record]
@@ -81,9 +82,12 @@ class Plan:
     prints: Prints = field(default_factory=lambda: np.zeros(0, dtype="S32"))
     kept: KeptRows = field(default_factory=lambda: KeptRows(rows=_NOWHERE, records=Records.of([]), prints=np.zeros(0, dtype="S32")))
     gone_rows: Positions = field(default_factory=lambda: _NOWHERE)
+    others_stay: bool = False
 
     def gone_without(self, failures: Sequence[Failure]) -> list[str]:
         """Return the rows that are gone, without those whose raw item is there but failed."""
+        if self.others_stay:
+            return list(self.gone)
         failed = {failure.id for failure in failures}
         return [id_ for id_ in self.gone if id_ not in failed and record_id_of(id_) not in failed]
 

@@ -15,8 +15,10 @@ from manifests.manifest import Manifest
 from manifests.metadata import read_metadata
 from manifests.names import collisions
 from manifests.schema import METADATA_NAME
+from prep.again import survey_beside_rows, what_failed
 from prep.errors import OutputError, SourceError, UsageError
 from prep.executors import Workers
+from prep.known import Known
 from prep.look import Seen, look_into, read_contents, read_known
 from prep.output import load_existing
 from prep.plan import Plan, Prints, Prospect, content_prints, make_plan, stat_prints, unsure_of
@@ -46,6 +48,8 @@ class BuildOptions:
             its own then; None is ten minutes in worker processes and no limit in this one; 0 is no limit.
         stop_after_failures: end the build when so many items have failed.
         whole: whether `shards` are a whole recipe, of which nothing is taken from the dataset that is there.
+        only_failed: build what is in failures.csv and nothing else: every other row stays as it is, whatever became of its raw item,
+            and what is new in the source stays out.
     """
 
     source: SourceOptions = field(default_factory=SourceOptions)
@@ -57,6 +61,7 @@ class BuildOptions:
     item_timeout: float | None = None
     stop_after_failures: int | None = None
     whole: bool = False
+    only_failed: bool = False
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
@@ -65,6 +70,8 @@ class BuildOptions:
             raise UsageError(f"item_timeout must be seconds, or 0 for no limit, got {self.item_timeout}")
         if self.stop_after_failures is not None and self.stop_after_failures < 1:
             raise UsageError(f"stop_after_failures must be a positive integer, got {self.stop_after_failures}")
+        if self.only_failed and (self.shards != ShardOptions() or self.splits is not None or self.prune or self.whole):
+            raise UsageError("only_failed leaves a dataset its recipe, splits and rows; leave out shards, splits, prune and whole")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +87,10 @@ class Prepared:
         failures: raw items that are out already.
         old: the dataset that is there, or None.
         prune: whether rows of items that are gone go too.
-        seen: what was found out about the raw files.
+        known: what is to be remembered of the raw files.
+        seen: what was found out about them.
         awaits_survey: whether the headers of images are still to be read, as nothing hangs on them before the build.
+        found: raw items that the build is about: all of the source, or those that failed before.
     """
 
     listing: Listing
@@ -92,8 +101,10 @@ class Prepared:
     failures: Sequence[Failure]
     old: Manifest | None
     prune: bool
+    known: Known
     seen: Seen
     awaits_survey: bool
+    found: int
 
 
 def prepare(
@@ -162,8 +173,70 @@ def prepare(
         failures=failures,
         old=old,
         prune=options.prune,
+        known=seen.known,
         seen=seen,
         awaits_survey=later,
+        found=len(listing.records) + len(listing.failures),
+    )
+
+
+def prepare_again(
+    listing: Listing, out: Path, options: BuildOptions, workers: Workers, report: Reporter, *, failed: Sequence[Failure]
+) -> Prepared:
+    """Find out all that can be known before what failed is built again, and nothing else.
+
+    Args:
+        listing: of the whole source.
+        out: the dataset's folder.
+        options: of the build.
+        workers: where files are read.
+        report: is told what is tried again.
+        failed: the rows of the dataset's failures.csv.
+
+    Raises:
+        PrepError: as `build_shards`.
+    """
+    old = load_existing(out)
+    if old is None:
+        raise UsageError(f"{out}: holds no dataset; build it first")
+    stored, splits = old.metadata.recipe, filled_splits(None, old.metadata.splits)
+    shard_options = _stored_options(out, stored).with_code((os.getcwd(),))
+    _check_label_origin(out, stored, listing)
+    again = what_failed(listing, old, failed)
+    if again.lost:
+        names = shown([failure.source for failure in again.lost])
+        report.note(f"no longer in failures.csv: {counted(len(again.lost), 'raw item')} that the source no longer has: {names}")
+    for failure in again.due.failures:
+        report.failed(failure)
+    check_given(again.listing.records, splits)
+    before = read_known(out)
+    seen = look_into(again.due, before, workers, report, header=True, content=options.checksum, stop_after=options.stop_after_failures)
+    records = again.due.records.select(seen.usable)
+    facts = seen.known.facts[seen.usable]
+    survey = survey_beside_rows(old, before, records.sources, facts) if listing.format == "images" else Survey()
+    recipe = _same_recipe(out, stored, listing, shard_options, survey)
+    _check_ambiguous([*records.ids, *again.others.ids], recipe)
+    # A row whose raw item has another name now is another's, and that of an equal item beside it: neither is moved.
+    by_stat = stat_prints(records, recipe.digest, seen.known.prints_for(recipe.digest, seen.usable))
+    seen = replace(seen, known=seen.known.with_prints(recipe.digest, seen.usable, by_stat))
+    prospect = replace(_prospect(seen, by_stat, recipe.digest, checksum=options.checksum), by_content=False)
+    plan = replace(make_plan(records, prospect, recipe.digest, old, recipe.digest), others_stay=True)
+    _check_gone(plan.gone, plan, recipe_changed=False)
+    due = len(again.due.records) + len(again.due.failures)
+    report.note(f"retry: {due:,} of {counted(len(failed), 'raw item')} that failed; rows that stay as they are: {len(plan.gone):,}")
+    return Prepared(
+        listing=again.listing,
+        shards=shard_options,
+        recipe=recipe,
+        splits=splits,
+        plan=plan,
+        failures=[*again.due.failures, *seen.failures],
+        old=old,
+        prune=False,
+        known=seen.known if before is None else before.updated(seen.known),
+        seen=seen,
+        awaits_survey=False,
+        found=due,
     )
 
 
@@ -195,6 +268,24 @@ def none_usable(listing: Listing, failures: Sequence[Failure]) -> SourceError:
     reasons = sorted(f"{failure.source}: {failure.stage}: {failure.error}" for failure in failures)
     found = len(listing.records) + len(listing.failures)
     return SourceError(f"not one of {counted(found, 'raw item')} could be used; mend or replace them:", reasons)
+
+
+def _same_recipe(out: Path, stored: Mapping[str, Any], listing: Listing, options: ShardOptions, survey: Survey) -> Recipe:
+    """Return the recipe of the dataset that is there, if a build of the whole source would not make it another.
+
+    Raises:
+        SourceError: it would.
+    """
+    try:
+        recipe, _ = resolve_recipe(listing.format, options, survey)
+        reasons = "; ".join(differences(stored.get("recipe", {}), recipe.as_dict()))
+    except (SourceError, UsageError) as error:
+        reasons = str(error)
+    if reasons:
+        raise SourceError(
+            f"{out}: what failed cannot be built by the recipe of the others; run build-shards on the whole source: {reasons}"
+        )
+    return recipe
 
 
 def _check_label_origin(out: Path, stored: Mapping[str, Any], listing: Listing) -> None:

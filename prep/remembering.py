@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -62,19 +63,19 @@ def last_build(out: Path, *, source: Path | None = None) -> LastBuild:
     path = out / STATE_FOLDER / LAST_BUILD
     try:
         stored: Any = json.loads(path.read_bytes())
-        given = dict(stored["source_options"])
-        table = dict(given.pop("table"))
-        labels = given.pop("labels")
-        options = SourceOptions(
-            **given,
-            labels=None if labels is None else Path(labels),
-            table=TableOptions(**{**table, "label_columns": tuple(table["label_columns"])}),
-        )
+        given = _with_tuples(stored["source_options"])
+        table, labels = _with_tuples(given.pop("table")), given.pop("labels")
+        options = SourceOptions(**given, labels=None if labels is None else Path(labels), table=TableOptions(**table))
         return LastBuild(
             source=Path(stored["source"]) if source is None else source,
             options=BuildOptions(source=options, checksum=bool(stored["checksum"])),
         )
     except FileNotFoundError as error:
         raise UsageError(f"{path}: is not there, so it is not known what {out} was built from; run build-shards again") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{path}: cannot be understood ({error}); run build-shards again") from error
+
+
+def _with_tuples(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options that were stored as JSON, which has no tuples."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}

@@ -161,7 +161,7 @@ def _groups(table: Table, spec: SplitSpec, before: _Before, report: Reporter, re
     for id_, own in zip(ids, carried, strict=True):
         record = _record_of(id_, known)
         if record not in known:  # its raw item is gone
-            groups.append(own or before.groups.get(id_, ""))
+            groups.append(own.strip() or before.groups.get(id_, ""))
         else:
             groups.append(known[record] or (record if record != id_ else ""))
     alone = [id_ for id_, group in zip(ids, groups, strict=True) if not group]

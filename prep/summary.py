@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from prep.records import Failure
+from prep.text import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,7 +16,7 @@ class BuildSummary:
 
     Attributes:
         out: the dataset's folder.
-        found: raw items.
+        found: raw items that the build was about: all of the source, or those that had failed before.
         added: that had no shard before.
         rebuilt: whose shard was out of date.
         moved: that were there under another name, whose shard was copied.
@@ -51,4 +52,4 @@ class BuildSummary:
         rest += [f"{self.removed:,} removed"] if self.removed else []
         moved = [f"{self.moved:,} moved"] if self.moved else []
         parts = [f"{self.added:,} added", f"{self.rebuilt:,} rebuilt", *moved, f"{self.kept:,} kept", f"{self.failed:,} failed"]
-        return f"{self.out}: {self.found:,} raw items found = {' + '.join(parts)}" + (f"; {', '.join(rest)}" if rest else "")
+        return f"{self.out}: {counted(self.found, 'raw item')} found = {' + '.join(parts)}" + (f"; {', '.join(rest)}" if rest else "")

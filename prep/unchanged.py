@@ -32,6 +32,8 @@ def is_unchanged(prepared: Prepared, out: Path, options: BuildOptions) -> bool:
     plan, old = prepared.plan, prepared.old
     if old is None or len(plan.to_build) or prepared.failures or (plan.gone and prepared.prune) or (out / FAILURES_NAME).exists():
         return False
+    if plan.others_stay:
+        return True
     try:
         if json.loads((out / STATE_FOLDER / _NAME).read_bytes()) != _request(prepared, out, options):
             return False
@@ -42,7 +44,15 @@ def is_unchanged(prepared: Prepared, out: Path, options: BuildOptions) -> bool:
 
 def _request(prepared: Prepared, out: Path, options: BuildOptions) -> dict[str, object]:
     """Return all that decides the dataset's files beside the raw items, and how those files look from outside."""
-    asked = replace(options, shards=prepared.shards, splits=prepared.splits, workers=None, item_timeout=None, stop_after_failures=None)
+    asked = replace(
+        options,
+        shards=prepared.shards,
+        splits=prepared.splits,
+        workers=None,
+        item_timeout=None,
+        stop_after_failures=None,
+        only_failed=False,
+    )
     listing = prepared.listing
     return {
         "options": repr(asked),

@@ -18,7 +18,7 @@ from manifests.names import SHARD_FOLDER, default_path
 from manifests.schema import FAILURES_NAME, MANIFEST_NAME, METADATA_NAME, STATE_FOLDER
 from manifests.store import write_manifest, write_table
 from manifests.table import Table
-from prep.errors import OutputError
+from prep.errors import OutputError, UsageError
 from prep.interrupts import KEPT, held_off
 from prep.lock import locked
 from prep.output import entries, write_failures
@@ -46,24 +46,31 @@ class WorkArea:
     was_left: bool = False
 
     def done_before(
-        self, fingerprints: Mapping[str, str], note: Callable[[str], object] = lambda _: None
+        self, fingerprints: Mapping[str, str], note: Callable[[str], object] = lambda _: None, *, spares_others: bool = False
     ) -> dict[str, tuple[WrittenShard, ...]]:
         """Return what an earlier build, which was ended, has done of this one; all else that it left goes.
 
         Args:
             fingerprints: record's ID -> fingerprint of what is to be built.
             note: is told what is there but cannot be used.
+            spares_others: refuse to let go what an earlier build has done of other items.
 
         Returns:
             Record's ID -> its shards, sorted by ID.
 
         Raises:
             OutputError: the folder cannot be written.
+            UsageError: an earlier build has done other items, which are to be spared.
         """
         try:
             for name in (SHARD_FOLDER, PART_FOLDER):
                 _remove_link(self.folder / name)
             found = read_parts(self.folder, fingerprints)
+            if spares_others and len(found.stale) > len(found.damaged):
+                raise UsageError(
+                    f"{self.out}: a build that was ended has left finished items, which this would let go; run build-shards again first: "
+                    "it goes on from them, and tries again what failed"
+                )
             settle_parts(self.folder, found)
             wanted = {default_path(shard.id) for shards in found.done.values() for shard in shards}
             _clear_but(self.folder / SHARD_FOLDER, SHARD_FOLDER, wanted)

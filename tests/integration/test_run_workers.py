@@ -151,9 +151,18 @@ def test_what_failed_with_its_worker_is_built_by_retry_to_the_same_bytes(
     assert run(trouble, many, out, "--workers", "2", "--item-timeout", "2").code == 1
     assert len(failures_of(out)) == 3
     outcome = prep("retry", out, "--workers", "1", "--json")
-    assert (outcome.code, outcome.json["added"], outcome.json["kept"], outcome.json["failed"]) == (0, 3, ITEMS, 0)
+    assert (outcome.code, outcome.json["found"], outcome.json["added"], outcome.json["failed"]) == (0, 3, 3, 0)
     build(many, tmp_path / "at once")
     assert snapshot(out) == snapshot(tmp_path / "at once")
+
+
+@pytest.mark.slow
+def test_what_killed_its_worker_kills_no_retry_that_has_one_item_to_do(many: Path, out: Path, trouble: Mapping[str, str]) -> None:
+    write_array(many / "kill-1.npy", [1.0])
+    run(trouble, many, out, "--workers", "2")
+    with start_prep("retry", out, env=dict(trouble)) as process:
+        check_refused(ended(process), 1, "failed: kill-1.npy: worker-died", "SIGKILL(-9)")
+    check_built_but({"kill-1"}, out, "worker-died")
 
 
 @pytest.mark.slow
@@ -296,7 +305,7 @@ def test_retry_needs_no_flags_again(tmp_path: Path, out: Path) -> None:
     assert prep(*first, "--workers", "1").code == 1
     write_array(raw / "arrays" / "x.npy", [3.0, 4.0])
     outcome = prep("retry", out, "--json")
-    assert (outcome.code, outcome.json["added"], outcome.json["kept"]) == (0, 1, 1), outcome.err
+    assert (outcome.code, outcome.json["found"], outcome.json["added"]) == (0, 1, 1), outcome.err
     assert not (out / "failures.csv").exists()
     assert "nothing failed" in prep("retry", out).out
 
