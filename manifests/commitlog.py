@@ -134,7 +134,8 @@ def finish_changeover(root: Path) -> None:
     emptied = {(root / default_path(id_)).parent for id_ in change.removed}
     sync_below(root, (file for file in files if file.exists()), emptied)
     record.unlink()
-    sync_folder(record.parent)
+    with contextlib.suppress(OSError):  # a record that comes back has nothing left to do
+        sync_folder(record.parent)
     shutil.rmtree(root / STAGE_FOLDER, ignore_errors=True)
 
 

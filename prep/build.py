@@ -77,7 +77,7 @@ def build_shards(
         UsageError: options or paths that cannot work.
         SourceError: raw data that as a whole cannot be used, or of which not one item can.
         OutputError: the folder cannot be written, or another build holds it.
-        WorkerError: worker processes die, whatever they are given.
+        WorkerError: worker processes die or run out of what the system gives them, whatever item they are at.
         StoppedError: as many items failed as were to end the build.
     """
     out, options = Path(out), options or BuildOptions()

@@ -5,7 +5,7 @@ PrepError
 ├── SourceError    raw data as a whole that cannot be used: nothing found, a table with problems, two files of one ID
 ├── ConflictError  two datasets that contradict each other, which nothing resolves unasked
 ├── OutputError    the output folder cannot be written, or another build holds it
-├── WorkerError    worker processes die, whatever they are given
+├── WorkerError    worker processes die or run out of what the system gives them, whatever item they are at
 ├── StoppedError   a build ended early, as it was asked to
 └── ItemError      one raw item that cannot be used; a build notes it and goes on
     └── StageError  the same, with the stage at which it failed
@@ -67,7 +67,7 @@ class OutputError(PrepError):
 
 
 class WorkerError(PrepError):
-    """Worker processes die, whatever they are given."""
+    """Worker processes die or run out of what the system gives them, whatever item they are at."""
 
 
 class StoppedError(PrepError):

@@ -11,6 +11,7 @@ from pathlib import Path
 from manifests.regularfile import open_regular
 from prep.errors import ItemError
 from prep.records import Failure, Record, failure_of
+from prep.shortage import check_shortage
 from prep.sources.facts import ImageFacts
 from prep.sources.images import survey_image
 from prep.watchdog import watched
@@ -47,7 +48,11 @@ class Look:
 
 
 def look_chunk(chunk: LookChunk) -> list[tuple[Record, Look | Failure]]:
-    """Look into a chunk's files; one that cannot be read is a failure, not an error."""
+    """Look into a chunk's files; one that cannot be read is a failure, not an error.
+
+    Raises:
+        WorkerError: the system ran out of something that reading takes.
+    """
     return [(record, _look(chunk, record)) for record in watched(chunk.records)]
 
 
@@ -69,6 +74,8 @@ def _look(chunk: LookChunk, record: Record) -> Look | Failure:
         facts = survey_image(path) if chunk.header else None
         return Look(facts, content_sha256(path) if chunk.content else None)
     except ItemError as error:
+        check_shortage(error, record.source)
         return failure_of(record, "read", error)
     except OSError as error:
+        check_shortage(error, record.source)
         return replace(failure_of(record, "read", error), error=f"cannot be read: {error.strerror}")

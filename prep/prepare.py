@@ -241,11 +241,17 @@ def prepare_again(
 
 
 def with_splits(options: BuildOptions, out: Path) -> BuildOptions:
-    """Return the options with what the splits, remembered ones included, ask of the source."""
+    """Return the options with what the splits, remembered ones included, ask of the source.
+
+    Raises:
+        OutputError: what is remembered cannot be read.
+    """
     try:
         stored = read_metadata(out / METADATA_NAME).splits
-    except (OSError, InvalidManifestError):
+    except (FileNotFoundError, NotADirectoryError, InvalidManifestError):
         stored = {}  # none there; or `prepare` says what is wrong with it
+    except OSError as error:
+        raise OutputError(f"{out / METADATA_NAME}: cannot be read: {error.strerror or error}") from error
     splits = filled_splits(options.splits, stored)
     if splits is None:
         return options

@@ -14,6 +14,7 @@ from prep.limits import MAX_SAMPLES
 from prep.recipe import Recipe
 from prep.records import Record
 from prep.sampleids import sample_ids
+from prep.shortage import check_shortage
 from prep.sources.arrays import read_raw_array
 from prep.sources.facts import ImageFacts
 from prep.sources.images import read_with_facts
@@ -58,6 +59,7 @@ def samples_of(root: Path, record: Record, recipe: Recipe) -> Made:
 
     Raises:
         StageError: the item cannot be used; says at which stage.
+        WorkerError: the system ran out of something that reading takes.
     """
     stage = "read"
     try:
@@ -71,6 +73,7 @@ def samples_of(root: Path, record: Record, recipe: Recipe) -> Made:
             convert_values(array, recipe.dtype or array.dtype.name, recipe.scale, is_image=recipe.format == "images") for array in arrays
         ]
     except ItemError as error:
+        check_shortage(error, record.source)
         raise StageError(stage, str(error)) from error
     except MemoryError as error:
         raise StageError(stage, f"{type(error).__name__}: {error}") from error

@@ -119,12 +119,12 @@ class WorkArea:
             try:
                 begin_changeover(self.out, added=new_ids, removed=old_ids, failures=change)
             except OSError as error:
-                raise _unwritable(error, self.out) from error
+                # The record may have its name already, and then it is what everybody goes by.
+                raise (_unfinished if os.path.lexists(self.out / RECORD) else _unwritable)(error, self.out) from error
             try:
                 finish_changeover(self.out)
             except OSError as error:
-                text = f"{error.filename or self.out}: cannot be written: {error.strerror or error}"
-                raise OutputError(f"{text}; the new state is complete all the same, and the next prep command puts it in place") from error
+                raise _unfinished(error, self.out) from error
 
 
 @contextmanager
@@ -146,11 +146,13 @@ def work_area(out: Path, *, keeps_parts: bool = True) -> Iterator[WorkArea]:
     made = [folder for folder in (state, out, *out.parents) if not folder.exists()]
     with ExitStack() as stack:
         stack.callback(_remove_empty_ones, made)
+        is_ours = False
         try:
             state.mkdir(parents=True, exist_ok=True)
             if state.is_symlink():
                 raise OutputError(f"{state}: is a link; what a build lays out must be on the dataset's own disk; remove the link")
             stack.enter_context(locked(state))
+            is_ours = True
             finish_changeover(out)
             for leftover in state.glob(f"{TEMPORARY_PREFIX}*"):  # of a command that was killed while it noted something
                 leftover.unlink(missing_ok=True)
@@ -161,7 +163,8 @@ def work_area(out: Path, *, keeps_parts: bool = True) -> Iterator[WorkArea]:
             else:
                 shutil.rmtree(area.folder, ignore_errors=True)
         except OSError as error:
-            _tidy(area)
+            if is_ours:  # else it may be another command's, at work
+                _tidy(area)
             raise _unwritable(error, out) from error
         try:
             yield area
@@ -212,6 +215,10 @@ def _remove_link(path: Path) -> None:
 
 def _unwritable(error: OSError, out: Path) -> OutputError:
     return OutputError(f"{error.filename or out}: cannot be written: {error.strerror or error}")
+
+
+def _unfinished(error: OSError, out: Path) -> OutputError:
+    return OutputError(f"{_unwritable(error, out)}; the new state is complete all the same, and the next prep command puts it in place")
 
 
 def _remove_empty_ones(folders: Sequence[Path]) -> None:

@@ -13,6 +13,7 @@ import io
 import json
 import os
 import random
+import resource
 import shutil
 import signal
 import sys
@@ -25,6 +26,7 @@ from typing import Any
 from manifests import load_manifest
 from manifests.verification import verify
 from prep.cli import run
+from prep.workarea import KEPT
 
 OPERATIONS = {"open", "write", "writelines", "writev", "flush", "fsync", "replace", "rename", "unlink", "remove", "mkdir", "rmdir", "link"}
 """Names of what Python calls to change files; to end just before each of them is to end just after the one before, too."""
@@ -40,8 +42,13 @@ class Shim:
     def __init__(self, at: int, act: Callable[[], None]) -> None:
         self._left = at
         self._act = act
+        sys.setprofile(self._see)
 
-    def __call__(self, _frame: object, event: str, function: Any) -> None:
+    def is_reached(self) -> bool:
+        sys.setprofile(None)
+        return self._left <= 0
+
+    def _see(self, _frame: object, event: str, function: Any) -> None:
         if event == "c_call" and function.__name__ in OPERATIONS:
             self._left -= 1
             if self._left == 0:
@@ -57,7 +64,56 @@ def full() -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "somewhere")
 
 
-ACTS: dict[str, Callable[[], None]] = {"killed": killed, "full": full}
+class Refusal:
+    """Refuses one opening of a file or a folder, or every new one below a folder from one on; for a fork, as no hook can be taken away."""
+
+    def __init__(self, at: int, number: int, new_below: Path | None) -> None:
+        self._left = at
+        self._number = number
+        self._new_below = new_below
+        sys.addaudithook(self._see)
+
+    def is_reached(self) -> bool:
+        return self._left <= 0
+
+    def _see(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if event in {"open", "os.scandir", "os.listdir", "os.mkdir"} and self._concerns(event, arguments):
+            self._left -= 1
+            if self._left == 0 or (self._left < 0 and self._new_below is not None):
+                raise OSError(self._number, os.strerror(self._number), arguments[0])
+
+    def _concerns(self, event: str, arguments: tuple[Any, ...]) -> bool:
+        if self._new_below is None:
+            return event != "os.mkdir"  # which opens nothing
+        is_new = event == "os.mkdir" or (event == "open" and arguments[2] & os.O_CREAT)
+        return bool(is_new) and self._new_below in Path(arguments[0]).parents and not os.path.lexists(arguments[0])
+
+
+class FewDescriptors:
+    """Lets this process have only so many files open beside those that it has open now."""
+
+    MOST = 12
+
+    def __init__(self, at: int) -> None:
+        self._at = at
+        open_now = len(os.listdir("/proc/self/fd")) - 1
+        resource.setrlimit(resource.RLIMIT_NOFILE, (open_now + at - 1, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+
+    def is_reached(self) -> bool:
+        return self._at <= self.MOST
+
+
+FAULTS: dict[str, Callable[[int, Path], Shim | Refusal | FewDescriptors]] = {
+    "killed": lambda at, _: Shim(at, killed),
+    "full": lambda at, _: Shim(at, full),
+    "files": lambda at, _: Refusal(at, errno.EMFILE, None),
+    "inodes": lambda at, out: Refusal(at, errno.ENOSPC, out),
+    "quota": lambda at, out: Refusal(at, errno.EDQUOT, out),
+    "descriptors": lambda at, _: FewDescriptors(at),
+}
+
+SAID = {"files": errno.EMFILE, "inodes": errno.ENOSPC, "quota": errno.EDQUOT, "descriptors": errno.EMFILE}
+"""Faults after which the old state or the new one must hold, and the error of which the user must be told."""
 
 
 def files_of(folder: Path) -> Files:
@@ -88,12 +144,21 @@ def in_a_fork(function: Callable[[], int]) -> tuple[int, str]:
 
 
 def build(source: Path, out: Path, at: int = 0, act: str = "killed") -> int:
-    shim = Shim(at, ACTS[act])
-    if at:
-        sys.setprofile(shim)
+    fault = FAULTS[act](at, out) if at else None
     code = run(["build-shards", str(source), str(out), "--workers", "1", "--prune", "--max-failures", "1"])
-    sys.setprofile(None)
-    return EXIT_NOT_REACHED if at and shim._left > 0 else code
+    return EXIT_NOT_REACHED if fault is not None and not fault.is_reached() else code
+
+
+def trouble_told(act: str, status: int, said: str, state: str, told: str) -> str:
+    """Return what is wrong with what a refused build said, given the state that it left, and what the next one told."""
+    if (KEPT in said) != ("going on: " in told):
+        return f"what was kept is not what is gone on from: {said} {told}"
+    errors = [line for line in said.splitlines() if line.startswith("error: ")]
+    if status == 0:  # what was refused is only a memory of builds
+        return "" if state == "new" and not errors else f"ended well in state {state!r}: {said}"
+    if state not in {"old", "new"} or len(errors) != 1 or os.strerror(SAID[act]) not in errors[0]:
+        return f"ended with status {status} in state {state!r}: {said}"
+    return "" if (state == "new") == ("the new state is complete" in errors[0]) else f"told another state than {state!r}: {said}"
 
 
 def trouble_after(act: str, at: int, source: Path, out: Path, old: Files, new: Files) -> tuple[str, str]:
@@ -101,18 +166,21 @@ def trouble_after(act: str, at: int, source: Path, out: Path, old: Files, new: F
     status, said = in_a_fork(lambda: build(source, out, at, act))
     if status == EXIT_NOT_REACHED:
         return "", ""
-    if act == "full" and (status not in {0, 1} or "Traceback" in said):
+    if act != "killed" and (status not in {0, 1} or "Traceback" in said):
         return "?", f"ended with status {status}: {said}"
-    state = "?"
     if old or (out / "manifest.csv").exists() or (out / ".prep/build/commit.json").exists():
         problems = verify(load_manifest(out), deep=True)  # which finishes a changeover that has begun
         if problems:
-            return state, f"does not verify: {[str(problem) for problem in problems]}"
+            return "?", f"does not verify: {[str(problem) for problem in problems]}"
     found = files_of(out)
     state = "old" if found == old else "new" if found == new else "?"
     if state == "?" and act == "killed":
         return state, f"is neither the old state nor the new one: {sorted(found)}"
     again, told = in_a_fork(lambda: build(source, out))
+    if act in SAID and (trouble := trouble_told(act, status, said, state, told)):
+        return state, trouble
+    if state == "old" and "going on: " in told:
+        state = "old, and parts of the new"
     if state == "?":  # what could not be read is in failures.csv, and the next build takes it in again
         return state, "" if not again and set(files_of(out)) == set(new) else f"building again ends with {again}: {told}"
     if again or files_of(out) != new:

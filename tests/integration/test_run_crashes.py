@@ -13,7 +13,12 @@ from pathlib import Path
 import pytest
 from command_line import build, check_refused, prep, snapshot, write_image
 
+from prep.workarea import KEPT
+
 SCRIPT = Path(__file__).with_name("crashing.py")
+
+OLD_WITH_PARTS = "old, and parts of the new"
+"""What the script calls the old state beside which the next build finds something to go on from."""
 
 
 def make_source(root: Path, *, changed: bool) -> Path:
@@ -49,7 +54,7 @@ def crash(*arguments: str | Path) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("act", ["killed", "full"])
+@pytest.mark.parametrize("act", ["killed", "full", "files", "inodes", "quota", "descriptors"])
 @pytest.mark.parametrize("fresh", [False, True])
 def test_at_every_file_operation(act: str, fresh: bool, tmp_path: Path) -> None:
     out = tmp_path / "data"
@@ -58,10 +63,16 @@ def test_at_every_file_operation(act: str, fresh: bool, tmp_path: Path) -> None:
     states = crash(make_source(tmp_path, changed=True), out, act)
     if act == "killed":
         first_new = states.index("new")
-        assert set(states[:first_new]) == {"old"}  # there is one moment at which the state changes
+        assert set(states[:first_new]) == {"old", OLD_WITH_PARTS}  # there is one moment at which the state changes
         assert set(states[first_new:]) == {"new"}
         assert first_new > 30
         assert len(states) - first_new > 10
+    if act in {"files", "inodes", "quota"}:
+        assert states.count("old") > (30 if act == "files" else 4)
+        assert states.count(OLD_WITH_PARTS) > (4 if act == "files" else 0)
+        assert "new" in states
+    if act == "descriptors":
+        assert {"old", "new"} <= set(states)
 
 
 @pytest.mark.slow
@@ -78,12 +89,12 @@ def test_at_a_hundred_random_moments_with_two_workers(tmp_path: Path) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
-    """Return a function that gives a file system of its own some size, and its folder."""
+    """Return a function that gives a file system of its own some limit, and its folder."""
     folder = tmp_path / "disk"
     folder.mkdir()
 
-    def sized(size: str) -> Path:
-        way = f"remount,size={size}" if os.path.ismount(folder) else f"size={size}"
+    def sized(limit: str) -> Path:
+        way = f"remount,{limit}" if os.path.ismount(folder) else limit
         mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", way, "tmpfs", folder], capture_output=True, text=True, check=False)  # noqa: S607
         if mounted.returncode:
             pytest.skip(f"this machine mounts nothing: {mounted.stderr.strip()}")
@@ -96,8 +107,11 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_disk_that_is_full_is_gone_on_with_when_there_is_room(small_disk: Callable[[str], Path], workers: str, tmp_path: Path) -> None:
-    out = small_disk("600k") / "data"
+@pytest.mark.parametrize(("little", "much"), [("size=600k", "size=50m"), ("nr_inodes=300", "nr_inodes=3000")], ids=["blocks", "inodes"])
+def test_a_disk_that_is_full_is_gone_on_with_when_there_is_room(
+    small_disk: Callable[[str], Path], little: str, much: str, workers: str, tmp_path: Path
+) -> None:
+    out = small_disk(little) / "data"
     source = make_source(tmp_path, changed=False)
     build(source, out)
     before = files(out)
@@ -107,7 +121,11 @@ def test_a_disk_that_is_full_is_gone_on_with_when_there_is_room(small_disk: Call
     check_refused(full, 1, "No space left on device", str(out))
     assert files(out) == before
     assert prep("verify", out).code == 0
-    small_disk("50m")
-    assert prep("build-shards", source, out, "--workers", workers, "--dtype", "float32").code == 0
+    assert len([line for line in full.err.splitlines() if line.startswith("error: ")]) == 1
+    small_disk(much)
+    again = prep("build-shards", source, out, "--workers", workers, "--dtype", "float32")
+    assert again.code == 0
+    assert ("going on: " in again.err) == (KEPT in full.err)
+    assert KEPT in full.err or little == "size=600k"  # which has no room for one chunk
     build(source, tmp_path / "elsewhere", "--dtype", "float32")
     assert files(out) == files(tmp_path / "elsewhere")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import csv
+import errno
+import importlib
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from command_line import Outcome, check_refused, prep, set_age, snapshot, write_array, write_image, write_pets
+from command_line import Outcome, build, check_leaves_no_trace, check_refused, prep, set_age, snapshot, write_array, write_image, write_pets
 
 from manifests import load_manifest
 
@@ -189,3 +193,82 @@ def test_an_item_that_failed_for_a_while_comes_back_to_the_split_it_had(raw: Pat
     now = load_manifest(out).frame.set_index("id")["split"].to_dict()
     assert {id_: now[id_] for id_ in was} == was
     assert "absent" not in (out / "dataset.json").read_text()
+
+
+OPENERS = {
+    "a.png": "prep.sources.images.open_regular",
+    "a.npy": "manifests.npyfile.open_regular",
+    "a.npz": "prep.sources.arrays.open_regular",
+    "by content": "prep.looking.open_regular",
+}
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO], ids=errno.errorcode.get)
+@pytest.mark.parametrize("at", [1, 2, 3])
+@pytest.mark.parametrize("kind", OPENERS)
+def test_what_the_system_runs_out_of_is_no_items_fault(
+    kind: str, at: int, number: int, raw: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither while headers are read nor while shards are made; but a disk that fails at one file is that file's."""
+    for name in ("x", "y"):
+        write_image(raw / f"{name}.png") if kind == "a.png" else write_array(raw / f"{name}.npy", [1.0, 2.0])
+        if kind == "a.npz":
+            np.savez(raw / f"{name}.npz", np.ones(3))
+            (raw / f"{name}.npy").unlink()
+    sound: Callable[[Path], Any] = importlib.import_module(OPENERS[kind].rpartition(".")[0]).open_regular
+    calls = 0
+
+    def open_regular(path: Path) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls >= at:
+            raise OSError(number, os.strerror(number), str(path))
+        return sound(path)
+
+    flags = ["--checksum"] if kind == "by content" else []
+    with monkeypatch.context() as patch:
+        patch.setattr(OPENERS[kind], open_regular)
+        outcome = prep("build-shards", raw, out, "--workers", "1", "--max-failures", "2", *flags)
+    if calls < at:
+        assert outcome.code == 0
+        return
+    if number == errno.EIO:
+        assert outcome.code == (0 if (out / "manifest.csv").exists() else 1)
+        assert "cannot be" in outcome.err
+        return
+    check_refused(outcome, 1, os.strerror(number), "not the raw item's fault")
+    assert len([line for line in outcome.err.splitlines() if line.startswith(("error: ", "failed: "))]) == 1
+    assert not (out / "manifest.csv").exists()
+    build(raw, out, *flags)
+    assert len(load_manifest(out)) == 2
+
+
+@pytest.mark.slow
+def test_nor_is_it_in_worker_processes(pets: Path, existing: Path, tmp_path: Path) -> None:
+    before = snapshot(existing)
+    (tmp_path / "short_of_test.py").write_text("import os\n\n\ndef short(image):\n    raise OSError(24, os.strerror(24), 'somewhere')\n")
+    (tmp_path / "recipe.toml").write_text("[[transforms]]\nname = 'short_of_test:short'\n")
+    outcome = prep("build-shards", pets, existing, "--prune", "--recipe", tmp_path / "recipe.toml", "--workers", "2")
+    check_refused(outcome, 1, "Too many open files", "not the raw item's fault", "ulimit -n")
+    assert snapshot(existing) == before
+    check_leaves_no_trace(existing)
+
+
+def test_what_is_remembered_of_splits_is_not_taken_for_nothing_when_it_cannot_be_read(
+    pets: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the folders that are splits would pass for classes, if the next look at the file goes well."""
+    for name in ("train", "val"):
+        write_pets(pets / name, per_class=1)
+    build(pets, out, "--split-from-folders", "train/val")
+    before = snapshot(out)
+
+    def too_many(_: Path) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), "dataset.json")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("prep.prepare.read_metadata", too_many)
+        check_refused(prep("build-shards", pets, out), 1, "dataset.json: cannot be read: Too many open files")
+    assert snapshot(out) == before
+    build(pets, out)
+    assert snapshot(out) == before

@@ -173,6 +173,18 @@ def test_a_stage_that_a_killed_build_left_goes_with_the_next(existing: Path, tmp
     check_leaves_no_trace(existing)
 
 
+def test_who_cannot_ask_for_the_lock_leaves_all_to_who_may_have_it(existing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shard = write_array(existing / STATE_FOLDER / "build" / "shards" / "x.npy", [1.0])  # of a build at its first chunk
+
+    def too_many(_: Path) -> NoReturn:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), "lock")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("prep.workarea.locked", too_many)
+        check_refused(prep("build-shards", tmp_path / "good", existing), 1, "lock: cannot be written: Too many open files")
+    assert shard.is_file()
+
+
 LIMITED = """
 import resource, signal, sys
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
