@@ -17,6 +17,8 @@ from prep.errors import OutputError, UsageError
 from prep.records import Failure
 from prep.text import shown
 
+_OF_BUILDS = ("source", "shape", "dtype", "sha256")
+
 
 def check_output(source_root: Path, out: Path) -> None:
     """Refuse an output folder that is not ours to write.
@@ -67,6 +69,9 @@ def load_existing(out: Path) -> Manifest | None:
         raise OutputError(f"{out / METADATA_NAME}: recipe.recipe must be an object; mend it or choose another folder")
     if "fingerprint" not in manifest.table or "digest" not in recipe:
         raise UsageError(f"{out}: holds a dataset that no build made (an adopted or merged one?); choose another folder")
+    missing = [name for name in _OF_BUILDS if name not in manifest.table]
+    if missing:
+        raise UsageError(f"{out}: its manifest lacks what builds go by (columns {shown(missing)}); restore them, or choose another folder")
     return manifest
 
 

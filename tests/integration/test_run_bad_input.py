@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
-from command_line import STATE_FOLDER, check_leaves_no_trace, check_refused, prep, snapshot, write_array, write_image, write_pets
+from command_line import STATE_FOLDER, build, check_leaves_no_trace, check_refused, prep, snapshot, write_array, write_image, write_pets
 
 DATA, USAGE = 1, 2
 
@@ -470,3 +471,15 @@ def test_inspect_and_verify_of_no_dataset_name_the_path(tmp_path: Path) -> None:
     for command in ("inspect", "verify"):
         check_refused(prep(command, tmp_path / "nowhere"), DATA, "nowhere", "no manifest")
         check_refused(prep(command, tmp_path), DATA, "manifest.csv")
+
+
+@pytest.mark.parametrize("column", ["sha256", "shape", "dtype", "source"])
+def test_a_manifest_that_lost_a_column_is_refused_in_one_line(column: str, tmp_path: Path) -> None:
+    raw, out = write_pets(tmp_path / "raw"), tmp_path / "data"
+    build(raw, out)
+    frame = pd.read_csv(out / "manifest.csv", dtype=str, keep_default_na=False)
+    frame.drop(columns=column).to_csv(out / "manifest.csv", index=False)
+    was = snapshot(out)
+    for command in ("build-shards", "plan"):
+        check_refused(prep(command, raw, out), 2, column, "restore", "another folder")
+    assert snapshot(out) == was
