@@ -143,21 +143,24 @@ def keep_table(table: Table, path: Path, stamp: Stamp) -> None:
                 return
 
 
-def keep_written(table: Table, path: Path) -> None:
+def keep_written(table: Table, path: Path, sha256: str) -> None:
     """Keep the rows of a manifest that was just written from them, so that nobody has to parse it; see `keep_table`.
 
     Args:
         table: all of its rows, in the order of the file.
-        path: the manifest; nobody else may write it meanwhile.
+        path: the manifest; where it is another by now, nothing is kept.
+        sha256: of what was written, in hex.
     """
+    digest = hashlib.sha256()
     try:
         with StampedFile(path) as file:
-            while file.read(_READ_BYTES):
-                pass
+            while piece := file.read(_READ_BYTES):
+                digest.update(piece)
             stamp = file.stamp()
     except OSError:
         return
-    keep_table(table, path, stamp)
+    if digest.hexdigest() == sha256:
+        keep_table(table, path, stamp)
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ class Changeover:
     failures: Failures
 
 
-def begin_changeover(root: Path, *, added: Sequence[str], removed: Sequence[str], failures: Failures) -> None:
+def begin_changeover(root: Path, *, added: Sequence[str], removed: Sequence[str], failures: Failures) -> str:
     """Make the state that lies in the stage the one that holds; `finish_changeover` does the rest.
 
     Args:
@@ -65,6 +65,9 @@ def begin_changeover(root: Path, *, added: Sequence[str], removed: Sequence[str]
         added: IDs whose shards lie in the stage, beside the new manifest, dataset.json and perhaps failures.csv.
         removed: IDs whose shards go.
         failures: what becomes of failures.csv.
+
+    Returns:
+        SHA-256 of the new manifest, in hex.
 
     Raises:
         OSError: the disk is full or fails, or the folder cannot be written; the old state holds.
@@ -85,6 +88,7 @@ def begin_changeover(root: Path, *, added: Sequence[str], removed: Sequence[str]
     )
     with replacing(root / RECORD) as file:
         file.write(json.dumps({"version": _VERSION, **vars(change)}, ensure_ascii=True).encode())
+    return change.manifest
 
 
 def finish_if_begun(root: Path) -> None:
@@ -166,17 +170,19 @@ def _take_shards(root: Path, ids: Iterable[str]) -> None:
             there = set(os.listdir(source))
         except (FileNotFoundError, NotADirectoryError):
             continue
-        if there == names and _is_empty_folder(target):
+        if there == names and _is_empty_folder(target, like=source):
             os.rename(source, target)
             continue
         for name in sorted(names & there):
             _take(root, f"{folder}/{name}")
 
 
-def _is_empty_folder(path: str) -> bool:
-    """Return whether there is a folder without anything in it, and no link to one."""
+def _is_empty_folder(path: str, *, like: str) -> bool:
+    """Return whether there is a folder without anything in it that another can take the place of: no link, and with the same rights."""
     try:
-        return not os.path.islink(path) and not os.listdir(path)
+        ours, theirs = os.lstat(path), os.stat(like)
+        rights = [(status.st_mode, status.st_uid, status.st_gid) for status in (ours, theirs)]
+        return rights[0] == rights[1] and not os.listdir(path)
     except (FileNotFoundError, NotADirectoryError):
         return False
 

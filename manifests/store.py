@@ -98,18 +98,19 @@ def write_table(table: Table, file: Path) -> None:
     write_blocks(names, table.blocks(names), file)
 
 
-def keep_rows(table: Table, file: Path) -> None:
+def keep_rows(table: Table, file: Path, sha256: str) -> None:
     """Keep the rows of a manifest that `write_table` has written, so that whoever loads it next need not parse it.
 
     Where they cannot be kept, nothing is; a few rows are not worth it.
 
     Args:
         table: of all rows.
-        file: the manifest, which nobody else may write meanwhile.
+        file: the manifest.
+        sha256: of what was written to it, in hex.
     """
     if len(table) >= cache.WRITTEN_ROWS:
         columns = {name: table.columns[name] for name in _ordered(list(table.columns))}
-        cache.keep_written(replace(table, columns=columns), file)
+        cache.keep_written(replace(table, columns=columns), file, sha256)
 
 
 def _ordered(names: list[str]) -> list[str]:

@@ -94,6 +94,7 @@ def build_shards(
         if is_unchanged(prepared, out, options):
             if prepared.awaits_survey:
                 survey_built(prepared, (), {}, workers, report)
+                keep_known(prepared.known, out)
             summary = _nothing_done(prepared, out)
         else:
             summary = _built(prepared, area, options, workers, report)
@@ -148,8 +149,7 @@ def _workers(
     careful |= any(failure.stage in ENDED_ITS_WORKER for failure in failed or ())
     if executor is None:
         count = options.workers or max(_CAREFUL_WORKERS if careful else 1, min(default_workers(), items // _ITEMS_PER_WORKER))
-        few = 0 if options.workers or options.item_timeout or careful else _CAREFUL_WORKERS * _ITEMS_PER_WORKER
-        return open_workers(count, item_timeout=options.item_timeout, few=few)
+        return open_workers(count, item_timeout=options.item_timeout)
     if options.item_timeout:
         raise UsageError("item_timeout does not go with an executor of the caller's own: only a process of the build's may be ended")
     return nullcontext(Workers(executor, options.workers or default_workers()))
@@ -264,7 +264,7 @@ def _commit(
     if prepared.recipe.format == "arrays" and metadata.array is not None and not metadata.array.is_fixed:
         report.note(f"arrays: {metadata.array}; a batch needs one shape and dtype")
     old_ids = [] if prepared.old is None else prepared.old.ids
-    area.commit(
+    sha256 = area.commit(
         table,
         metadata,
         failures,
@@ -272,7 +272,7 @@ def _commit(
         sorted(set(old_ids).difference(values_of(table.column("id")))),
     )
     moments.remember(table)
-    keep_rows(table, area.out / MANIFEST_NAME)
+    keep_rows(table, area.out / MANIFEST_NAME, sha256)
     gone = 0 if plan.others_stay else len(plan.gone_without(failures))
     rebuilt = sum(record.id in written for record, _ in plan.rebuild)
     moved = sum(record.id in written for record, _ in plan.move)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+
 from manifests.names import default_path
+from manifests.npyfile import AnyArray
 from manifests.strings import Positions
 from prep.errors import OutputError, StageError
 from prep.parts import Done, write_part
@@ -99,6 +102,14 @@ def build_chunk(chunk: BuildChunk) -> list[tuple[Record, Built | Failure]]:
     return outcomes + held.written()
 
 
+def _is_part_of_more(array: AnyArray) -> bool:
+    """Return whether an array holds much more memory than its own, as a view of a part of another does."""
+    owner = array
+    while isinstance(owner.base, np.ndarray):
+        owner = owner.base
+    return owner.nbytes > 2 * array.nbytes
+
+
 class _Held:
     """Samples of a chunk that are made and not yet written, and shards that are written and not yet told of by a part."""
 
@@ -111,6 +122,8 @@ class _Held:
 
     def add(self, record: Record, made: Made) -> None:
         """Take a record's samples."""
+        if any(_is_part_of_more(sample.array) for sample in made.samples):
+            made = replace(made, samples=[replace(sample, array=sample.array.copy()) for sample in made.samples])
         self._made.append((record, made))
         self._bytes += sum(sample.array.nbytes for sample in made.samples)
 

@@ -31,8 +31,6 @@ ITEM_SECONDS = 600.0
 
 _PARENT_POLL_SECONDS = 0.5
 
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-
 
 class InlineExecutor(Executor):
     """Runs each call at once in the calling thread: for one worker, and for debugging."""
@@ -62,7 +60,6 @@ class Workers:
         *,
         renewed: Callable[[], Executor] | None = None,
         watch: Watch | None = None,
-        few: int = 0,
     ) -> None:
         """Take an executor.
 
@@ -72,17 +69,11 @@ class Workers:
             count: of its workers.
             renewed: returns an executor in place of one that broke; None if there can be no other.
             watch: the limit that the workers keep.
-            few: below so many items, this process works on them itself rather than start others.
         """
         self._executor = executor
         self.count = count
         self.watch = watch
         self._renewed = renewed
-        self._few = few
-
-    def of(self, items: int) -> Workers:
-        """Return where so many items are worked on: in this process, if they are too few to be worth starting others."""
-        return Workers(InlineExecutor(), 1) if self._executor is None and items < self._few else self
 
     @property
     def executor(self) -> Executor:
@@ -146,7 +137,7 @@ class Workers:
 
 
 @contextmanager
-def open_workers(count: int, *, item_timeout: float | None = None, few: int = 0) -> Iterator[Workers]:
+def open_workers(count: int, *, item_timeout: float | None = None) -> Iterator[Workers]:
     """Give workers, which are gone when the block ends; at once if it ends by an error.
 
     One worker is this process itself, unless it must keep a limit of time, which no process can do for itself. More are loky's
@@ -156,7 +147,6 @@ def open_workers(count: int, *, item_timeout: float | None = None, few: int = 0)
     Args:
         count: of workers.
         item_timeout: seconds that an item may take; 0 for no limit, None for `ITEM_SECONDS` in processes and no limit in this one.
-        few: below so many items, this process works on them itself, as long as the others are not started for more.
     """
     if count == 1 and not item_timeout:
         yield Workers(InlineExecutor(), 1)
@@ -170,7 +160,7 @@ def open_workers(count: int, *, item_timeout: float | None = None, few: int = 0)
         pool = _ProcessPool(count, watch)
         done = False
         try:
-            yield Workers(None, count, renewed=pool.start, watch=watch, few=few)
+            yield Workers(None, count, renewed=pool.start, watch=watch)
             done = True
         finally:
             pool.end(kill=not done)
@@ -192,7 +182,7 @@ class _ProcessPool:
         resource_tracker.ensure_running()  # loky needs it, and starting it unblocks Ctrl-C, as Python 3.11 writes it
         with held_off(note=None), _interrupts_blocked():
             executor: Executor = ProcessPoolExecutor(
-                max_workers=self._count, initializer=_begin_worker, initargs=(os.getpid(), self._watch), env=_threads(self._count)
+                max_workers=self._count, initializer=_begin_worker, initargs=(os.getpid(), self._watch)
             )
             self._executor = executor
             executor.submit(os.getpid)  # starts the processes, which inherit what is blocked
@@ -203,15 +193,6 @@ class _ProcessPool:
         if self._executor is not None:
             self._executor.shutdown(wait=True, kill_workers=kill)  # type: ignore[call-arg]  # loky's own argument
             self._executor = None
-
-
-def _threads(workers: int) -> dict[str, str]:
-    """Return the environment that lets numerical libraries share the processors among worker processes, where the user has not said how.
-
-    Each would start a thread per processor in every worker, which takes time even if none of them is ever used.
-    """
-    threads = str(max(1, default_workers() // workers))
-    return {name: threads for name in _THREAD_VARIABLES if name not in os.environ}
 
 
 def default_workers() -> int:

@@ -52,7 +52,6 @@ def gather(
     if total is None:
         chunks = list(chunks)
         total = sum(len(chunk.records) for chunk in chunks)
-    workers = workers.of(total)
     gathered: _Gathered[Outcome] = _Gathered(report, stop_after)
     with _noting(gathered, on_interrupt), first_one_stops() as interrupted, report.progress(total, what) as advance:
         run_chunks(

@@ -15,6 +15,7 @@ from prep.prepare import Prepared
 from prep.report import Reporter
 from prep.sources.facts import ImageFacts
 from prep.survey import Survey, resolve_recipe
+from prep.text import counted, shown
 
 
 def survey_built(prepared: Prepared, written: Collection[str], facts: Mapping[str, ImageFacts], workers: Workers, report: Reporter) -> None:
@@ -37,7 +38,10 @@ def survey_built(prepared: Prepared, written: Collection[str], facts: Mapping[st
     has_row = np.zeros(len(seen.records), dtype=np.bool_)
     for ids in (PackedStrings(written), prepared.plan.kept.records.ids):
         has_row[positions_among(ids, seen.records.ids)] = True
-    read_headers(prepared.listing.root, seen, np.flatnonzero(has_row & ~seen.known.facts["there"]), workers, report)
+    unread = read_headers(prepared.listing.root, seen, np.flatnonzero(has_row & ~seen.known.facts["there"]), workers, report)
+    if unread:
+        names = shown([failure.source for failure in unread])
+        report.note(f"kept as they are: {counted(len(unread), 'shard')} whose raw file cannot be read any more: {names}")
     known = np.flatnonzero(has_row & seen.known.facts["there"])
     survey = Survey(seen.records.ids.select(known), seen.known.facts[known])
     _, notes = resolve_recipe(prepared.listing.format, prepared.shards, survey)

@@ -77,7 +77,7 @@ def look_into(
     """
     records = listing.records
     _look_again_from_outside(listing.root, records)
-    known = Known.nothing(records) if before is None or content else before.of(records)
+    known = Known.nothing(records) if before is None else before.of(records)
     header &= listing.format == "images"
     due = np.full(len(records), content) | (records.sizes == UNKNOWN) | (~known.facts["there"] if header else False)
     seen = Seen(records=records, known=known, usable=np.arange(len(records)), failures=[])
@@ -85,9 +85,10 @@ def look_into(
     return Seen(records=records, known=known, usable=np.delete(seen.usable, sorted(failures)), failures=list(failures.values()))
 
 
-def read_headers(root: Path, seen: Seen, positions: Positions, workers: Workers, report: Reporter) -> None:
-    """Read headers of images; of one that cannot be read nothing is known."""
-    _read(root, seen, positions, workers, report, header=True, content=False)
+def read_headers(root: Path, seen: Seen, positions: Positions, workers: Workers, report: Reporter) -> Sequence[Failure]:
+    """Read headers of images; return of which that cannot be done, and nothing is known."""
+    failed = _read(root, seen, positions, workers, report, header=True, content=False)
+    return list(failed.values())
 
 
 def read_contents(root: Path, seen: Seen, positions: Positions, workers: Workers, report: Reporter) -> None:

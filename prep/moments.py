@@ -32,6 +32,10 @@ _BLOCK_VALUES = 1 << 18
 _TOGETHER_VALUES = 1 << 16
 """Values of small arrays that are looked at together: half a megabyte as float64, which stays near the processor."""
 
+_MOST_TOGETHER = 1 << 12
+"""Values of an array that is looked at along with others. NumPy adds up pieces of 8,192 values, and where it cuts depends on how many
+arrays there are: of larger ones, the last bit would depend on the others."""
+
 _EXACT_SQUARES_BITS = 16
 """Integers of up to so many bits have squares of which a block's sum is exact in float64: 2**18 * 2**32 < 2**53."""
 
@@ -64,7 +68,7 @@ def moments_of_each(arrays: Sequence[AnyArray]) -> list[str]:
     texts = [""] * len(arrays)
     alike: dict[tuple[tuple[int, ...], np.dtype[Any]], list[int]] = {}
     for position, array in enumerate(arrays):
-        if 0 < array.size <= _BLOCK_VALUES // 2 and (array.dtype.kind == "f" or _has_small_squares(array.dtype)):
+        if 0 < array.size <= _MOST_TOGETHER and (array.dtype.kind == "f" or _has_small_squares(array.dtype)):
             alike.setdefault((array.shape, array.dtype), []).append(position)
         else:
             texts[position] = moments_of(array)

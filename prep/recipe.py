@@ -93,8 +93,8 @@ class ShardOptions:
 
     @property
     def leave_nothing_open(self) -> bool:
-        """Whether the recipe for images follows from these options, whatever the images are like."""
-        return self.color in {"rgb", "gray"} and (self.dtype is not None or self.scale is not None)
+        """Whether the recipe for images follows from these options, and images of 8 and of 16 bits go together by them."""
+        return self.color in {"rgb", "gray"} and (self.dtype in {"uint8", "uint16"} or self.scale == "unit")
 
     def all_transforms(self) -> tuple[Transform, ...]:
         """Return the transforms as a recipe lists them, with those that flags stand for."""

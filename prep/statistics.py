@@ -117,7 +117,7 @@ class ShardMoments:
                 wrong.extend(key for key, moments in found if moments is None)
                 advance(len(found))
 
-            self._workers.of(len(shards)).run(moments_chunk, chunks, take)
+            self._workers.run(moments_chunk, chunks, take)
         return wrong
 
 

@@ -88,7 +88,7 @@ class WorkArea:
         failures: Sequence[Failure] | None,
         new_ids: Sequence[str],
         old_ids: Sequence[str],
-    ) -> None:
+    ) -> str:
         """Let the new state take the old one's place; interrupts wait until it has.
 
         Args:
@@ -97,6 +97,9 @@ class WorkArea:
             failures: for failures.csv, which goes if there are none, and stays as it is with None.
             new_ids: IDs whose shards lie below `folder`.
             old_ids: IDs whose shards are to go.
+
+        Returns:
+            SHA-256 of the new manifest, in hex.
 
         Raises:
             OutputError: the folder cannot be written. The old state holds, unless the message says that the new one does.
@@ -117,7 +120,7 @@ class WorkArea:
         change: Failures = "kept" if failures is None else "new" if failures else "none"
         with held_off():
             try:
-                begin_changeover(self.out, added=new_ids, removed=old_ids, failures=change)
+                sha256 = begin_changeover(self.out, added=new_ids, removed=old_ids, failures=change)
             except OSError as error:
                 # The record may have its name already, and then it is what everybody goes by.
                 raise (_unfinished if os.path.lexists(self.out / RECORD) else _unwritable)(error, self.out) from error
@@ -125,6 +128,7 @@ class WorkArea:
                 finish_changeover(self.out)
             except OSError as error:
                 raise _unfinished(error, self.out) from error
+        return sha256
 
 
 @contextmanager

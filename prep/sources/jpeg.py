@@ -22,12 +22,14 @@ from prep.sources.facts import ImageFacts
 from prep.sources.orientation import SIDEWAYS, UPRIGHT, orientation_of, upright
 
 _MARK = b"\xff\xd8\xff"
-_EXIF = b"Exif\0\0"
 _APP1, _SCAN, _FILLING = 0xE1, 0xDA, 0xFF
 _GRAY = "Gray"
 _COLORS = frozenset({"YCbCr", _GRAY})
 _SCALES = (8, 4, 2)
 """Divisors that the decoder is quick at: 3/8 and the like take longer than a decode of twice the size."""
+
+_SMALL = 16
+"""Pixels of a side, below which rounding lets several scales of the decoder reach one size."""
 
 _MOST_BYTES = 1 << 28
 """Of a file that is read at once."""
@@ -55,7 +57,7 @@ def read_jpeg(
         return None
     try:
         height, width, color, _ = simplejpeg.decode_jpeg_header(content)
-        if color not in _COLORS or height * width > MAX_PIXELS:
+        if color not in _COLORS or height * width > MAX_PIXELS or max(height, width) < _SMALL:
             return None
         orientation = _orientation(content)
         stored_size, stored_least = (
@@ -94,13 +96,16 @@ def _orientation(content: bytes) -> int:
 
 
 def _may_have_exif(content: bytes) -> bool:
-    """Walk over the segments before the pixels (ITU-T T.81, B.1.1.4); what is not as it should be may have anything."""
+    """Return whether a segment may hold Exif, or XMP, where Pillow looks for the orientation too.
+
+    Walk over the segments before the pixels (ITU-T T.81, B.1.1.4); what is not as it should be may have anything.
+    """
     at = 2
     while content[at : at + 1] == b"\xff" and at + 1 < len(content):
         marker = content[at + 1]
         if marker == _SCAN:
             return False
-        if marker == _APP1 and content.startswith(_EXIF, at + 4):
+        if marker == _APP1:
             return True
         # Any number of bytes 0xFF may stand before a marker.
         at += 1 if marker == _FILLING else 2 + int.from_bytes(content[at + 2 : at + 4])

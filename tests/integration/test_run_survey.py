@@ -90,6 +90,27 @@ def test_depths_that_do_not_go_together_are_refused_before_anything_changes(sour
     assert snapshot(out) == was
 
 
+def test_depths_that_a_dtype_does_not_bring_together_are_refused_before_anything_is_read(source: Path, tmp_path: Path) -> None:
+    Image.fromarray(random_pixels(0, (5, 5), "uint16")).save(source / "class0" / "deep.png")
+    check_refused(prep("build-shards", source, tmp_path / "data", "--color", "rgb", "--dtype", "float32"), 1, "several depths")
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_kept_item_whose_file_cannot_be_read_any_more_is_told(workers: str, source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "data"
+    (source / "class1" / "broken.png").unlink()
+    build(source, out, *GIVEN)
+    was = snapshot(out)
+    image = source / "class0" / "000.png"
+    status = image.stat()
+    image.write_bytes(b"x" * status.st_size)
+    os.utime(image, ns=(status.st_atime_ns, status.st_mtime_ns))
+    shutil.rmtree(out / ".prep")
+    assert "1 shard whose raw file cannot be read any more: 'class0/000.png'" in build(source, out, "--workers", workers).err
+    assert snapshot(out) == was
+
+
 @pytest.mark.slow
 def test_what_an_interrupted_build_has_done_is_looked_into(tmp_path: Path) -> None:
     """The image that does not go with the others is built before the kill, and must be refused all the same."""

@@ -24,6 +24,7 @@ from manifests.names import collisions, name_problem
 from manifests.store import keep_rows, write_table
 from manifests.strings import PackedStrings
 from manifests.table import Table, table_of_columns
+from manifests.verification import file_sha256
 
 in_one_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 
@@ -391,7 +392,7 @@ def written(path: Path, rows: int) -> Table:
 
 def test_rows_that_were_just_written_need_not_be_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "manifest.csv"
-    keep_rows(written(path, 1_000), path)
+    keep_rows(written(path, 1_000), path, file_sha256(path))
     with monkeypatch.context() as patch:
         patch.setattr(store, "csv_blocks", None)
         kept = load_manifest(tmp_path).frame
@@ -401,13 +402,13 @@ def test_rows_that_were_just_written_need_not_be_parsed(tmp_path: Path, monkeypa
 
 
 def test_a_few_rows_are_not_worth_keeping(tmp_path: Path) -> None:
-    keep_rows(written(tmp_path / "manifest.csv", 999), tmp_path / "manifest.csv")
+    keep_rows(written(tmp_path / "manifest.csv", 999), tmp_path / "manifest.csv", file_sha256(tmp_path / "manifest.csv"))
     assert not (tmp_path / ".prep").exists()
 
 
 def test_rows_that_were_kept_do_not_stand_for_a_manifest_that_was_changed(tmp_path: Path) -> None:
     path = tmp_path / "manifest.csv"
-    keep_rows(written(path, 1_000), path)
+    keep_rows(written(path, 1_000), path, file_sha256(path))
     status = path.stat()
     path.write_text(path.read_text().replace("train", "other"))
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
@@ -417,6 +418,16 @@ def test_rows_that_were_kept_do_not_stand_for_a_manifest_that_was_changed(tmp_pa
 def test_rows_of_a_manifest_that_cannot_be_read_are_not_kept(tmp_path: Path) -> None:
     path = tmp_path / "manifest.csv"
     table = written(path, 1_000)
+    sha256 = file_sha256(path)
     path.unlink()
-    keep_rows(table, path)
+    keep_rows(table, path, sha256)
     assert not (tmp_path / ".prep").exists()
+
+
+def test_rows_of_a_manifest_that_somebody_has_changed_meanwhile_are_not_kept(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.csv"
+    table = written(path, 1_000)
+    sha256 = file_sha256(path)
+    path.write_text(path.read_text().replace("train", "other"))
+    keep_rows(table, path, sha256)
+    assert load_manifest(tmp_path).splits == ("other",)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from loky import ProcessPoolExecutor
 
-from prep.executors import InlineExecutor, open_workers
+from prep.executors import open_workers
 from prep.interrupts import Terminated, sigterm_raises
 
 
@@ -59,25 +59,3 @@ def test_a_signal_waits_until_the_workers_have_started(
         pytest.fail(f"the signal was lost while {workers.executor} started")
     assert submitted
     assert not getattr(raised.value, "__notes__", [])
-
-
-def test_few_items_start_no_process() -> None:
-    with open_workers(2, few=10) as workers:
-        assert isinstance(workers.of(9).executor, InlineExecutor)
-        assert isinstance(workers.of(10).executor, ProcessPoolExecutor)
-        assert workers.of(1) is workers  # which have been started by now
-
-
-def test_without_a_bound_any_number_of_items_goes_to_processes() -> None:
-    with open_workers(2) as workers:
-        assert workers.of(1) is workers
-
-
-@pytest.mark.parametrize(("given", "expected"), [(None, "1"), ("3", "3")])
-def test_numerical_libraries_share_the_processors(given: str | None, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("prep.executors.default_workers", lambda: 2)
-    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
-    if given is not None:
-        monkeypatch.setenv("OPENBLAS_NUM_THREADS", given)
-    with open_workers(2) as workers:
-        assert workers.executor.submit(os.getenv, "OPENBLAS_NUM_THREADS").result() == expected

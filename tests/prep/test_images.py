@@ -502,6 +502,28 @@ def test_exif_is_found_wherever_it_stands_before_the_pixels(path: Path, before: 
     assert read_image(path, size=None, gray=False).shape == (64, 48, 3)
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_orientation_that_stands_in_xmp_counts_as_for_pillow(path: Path, monkeypatch: pytest.MonkeyPatch, orientation: int) -> None:
+    xmp = f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="{orientation}"/></x:xmpmeta>'
+    path.write_bytes(b"\xff\xd8" + segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + xmp.encode()) + jpeg()[2:])
+    found, facts = read_with_facts(path, size=None, gray=False)
+    assert facts == survey_image(path)
+    monkeypatch.setattr("prep.sources.images.read_jpeg", lambda *_, **__: None)
+    np.testing.assert_array_equal(found, read_image(path, size=None, gray=False))
+
+
+@pytest.mark.parametrize("side", [*range(1, 18), 31, 33])
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (8, 8)])
+def test_the_smallest_images_are_those_of_pillow_too(path: Path, monkeypatch: pytest.MonkeyPatch, side: int, size: tuple[int, int]) -> None:
+    rng = np.random.default_rng(side)
+    for height, width in ((side, side), (side, 40), (40, side)):
+        Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(path, "JPEG")
+        found = read_image(path, size=size, gray=False)
+        with monkeypatch.context() as patch:
+            patch.setattr("prep.sources.images.read_jpeg", lambda *_, **__: None)
+            np.testing.assert_array_equal(found, read_image(path, size=size, gray=False))
+
+
 @pytest.mark.parametrize("damage", [slice(0, 700), slice(0, -2)], ids=["cut short", "no end"])
 def test_what_the_decoder_warns_of_is_left_to_pillow(path: Path, damage: slice) -> None:
     path.write_bytes(jpeg()[damage])

@@ -122,7 +122,10 @@ def check_each(arrays: list[Any]) -> None:
 
 
 @pytest.mark.parametrize("dtype", [*DTYPES, "complex64"])
-@pytest.mark.parametrize("shape", [(), (1,), (0, 3), (3,), (7, 3), (32, 32, 3), (5, 2, 1), (2000,), (33, 500)])
+@pytest.mark.parametrize(
+    "shape",
+    [(), (1,), (0, 3), (3,), (7, 3), (32, 32, 3), (5, 2, 1), (2000,), (4096, 1), (4097, 1), (8193, 1), (64, 256, 1), (20000, 1), (33, 500)],
+)
 def test_moments_of_many_arrays_are_those_of_each_to_the_last_bit(dtype: str, shape: tuple[int, ...]) -> None:
     rng = np.random.default_rng(5)
     check_each([(rng.standard_normal(shape) * 10.0 ** rng.integers(-3, 4)).astype(dtype) for _ in range(9)])

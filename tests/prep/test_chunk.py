@@ -1,0 +1,30 @@
+"""A chunk holds samples only for as long, and in as much memory, as it must."""
+
+from __future__ import annotations
+
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+
+from prep.chunk import BuildChunk, build_chunk
+from prep.recipe import Recipe
+from prep.records import Record
+from prep.transforms.crop import Crop
+
+
+def test_a_part_of_a_large_array_does_not_hold_the_rest(tmp_path: Path) -> None:
+    records = [Record(id=f"{number:02d}", source=f"{number:02d}.npy") for number in range(12)]
+    for record in records:
+        np.save(tmp_path / record.source, np.zeros((1000, 1000), np.float64))  # 8 MB
+    crop = Crop(size=(4, 1000))
+    recipe = Recipe(format="arrays", size=None, channels=None, dtype=None, scale=None, npz_key=None, transforms=(crop,))
+    chunk = BuildChunk(
+        root=tmp_path, target=tmp_path / "out", recipe=recipe, records=records, fingerprints=dict.fromkeys((r.id for r in records), "")
+    )
+    tracemalloc.start()
+    done = build_chunk(chunk)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(done) == 12
+    assert peak < 40_000_000
