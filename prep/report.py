@@ -7,10 +7,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from prep.records import Failure
 from prep.text import printable
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 Advance = Callable[..., object]
 """Called with how many items are done since the last call and, if any, how many of them failed."""
@@ -33,7 +36,10 @@ class Reporter(Protocol):
 
 
 class StderrReporter:
-    """Notes as lines on stderr, and progress as a bar; as a line now and then when stderr is no terminal and this no notebook."""
+    """Notes as lines on stderr, and progress as a bar; as a line now and then when stderr is no terminal and this no notebook.
+
+    Of nothing to do there is no bar.
+    """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic, bar: bool | None = None) -> None:
         """Choose how to show progress.
@@ -47,7 +53,7 @@ class StderrReporter:
 
     def note(self, text: str) -> None:
         """Write a line, above the bar if there is one."""
-        bars = sys.modules.get("tqdm.auto")  # where nobody has made a bar, there is none
+        bars = sys.modules.get("tqdm.std")  # where nobody has made a bar, there is none
         with nullcontext() if bars is None else bars.tqdm.external_write_mode(file=sys.stderr):
             print(printable(text), file=sys.stderr)  # noqa: T201  # this is where notes are printed
 
@@ -57,14 +63,15 @@ class StderrReporter:
     @contextmanager
     def progress(self, total: int, what: str) -> Iterator[Advance]:
         """Show a bar with rate, time left and failures, or a line now and then that says the same."""
-        if not (_shows_bars() if self._bar is None else self._bar):
+        shell = _notebook_shell()
+        if not (shell is not None or sys.stderr.isatty() if self._bar is None else self._bar):
             yield PlainProgress(total, what, self.note, self._clock)
             return
-        from tqdm.auto import tqdm  # noqa: PLC0415  # slow to import, and a log file does without
-
-        # In a notebook the bar is a widget, which has no use for a file.
+        if not total:
+            yield lambda *_: None
+            return
         failed = 0
-        with tqdm(total=total, desc=what, unit="item", file=sys.stderr, leave=False, dynamic_ncols=True) as bar:
+        with _bar(total, what, shell) as bar:
 
             def advance(count: int, failures: int = 0, /) -> None:
                 nonlocal failed
@@ -147,7 +154,19 @@ class SilentReporter:
         yield lambda *_: None
 
 
-def _shows_bars() -> bool:
-    """Return whether a bar can be drawn: on a terminal, or as a widget of a notebook, whose stderr is no terminal."""
+def _bar(total: int, what: str, shell: Any) -> tqdm[NoReturn]:
+    """Return a bar, in a notebook if there is its shell, else on stderr. Both are slow to import, and a log file does without."""
+    if shell is not None:
+        from prep.notebookbar import NotebookBar  # noqa: PLC0415
+
+        return NotebookBar(shell, total=total, desc=what, unit="item")
+    # Not tqdm.auto, which warns in a notebook's kernel that has no widgets.
+    from tqdm import tqdm  # noqa: PLC0415
+
+    return tqdm(total=total, desc=what, unit="item", file=sys.stderr, leave=False, dynamic_ncols=True)
+
+
+def _notebook_shell() -> Any:
+    """Return IPython's shell if this is the kernel of a notebook, whose stderr is no terminal; else None."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    return sys.stderr.isatty() or hasattr(shell, "kernel")
+    return shell if hasattr(shell, "kernel") else None
