@@ -44,7 +44,6 @@ import sys, time
 from prep import BuildOptions, ShardOptions, SilentReporter, build_shards
 source, out, workers = sys.argv[1:]
 options = BuildOptions(shards=ShardOptions(size=(32, 32), color="rgb", dtype="uint8"), workers=int(workers) or None)
-
 start = time.perf_counter()
 build_shards(source, out, options, report=SilentReporter())
 print(time.perf_counter() - start)
@@ -192,7 +191,7 @@ def test_building_again_after_a_few_sources_changed(
     note: Callable[..., float],
     tell: Callable[[str], None],
 ) -> None:
-    """With as many workers as a build takes by itself: few items are not worth starting any."""
+    """With as many workers as a build takes by itself."""
     source: Photographs = request.getfixturevalue(size)
     full = build_anew(source.root, fresh)
     out = fresh()
