@@ -26,6 +26,7 @@ from prep.moments import Combined, channels_of, combine, decode_moments, moments
 from prep.momentstore import keep_moments, load_moments
 from prep.report import Reporter
 from prep.shards import WrittenShard
+from prep.shortage import check_shortage
 from prep.text import shown
 
 _CHUNK_SHARDS = 256
@@ -58,7 +59,8 @@ def _read(root: Path, path: str, sha256: str) -> tuple[str, str | None]:
         if hashlib.sha256(content).hexdigest() != sha256:
             return path, None
         return sha256, moments_of(read_stream(io.BytesIO(content), path))
-    except (OSError, ArrayFileError):
+    except (OSError, ArrayFileError) as error:
+        check_shortage(error, path)
         return path, None
 
 

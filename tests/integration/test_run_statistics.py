@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ import pytest
 from command_line import build, prep, random_pixels, set_age, snapshot, write_array, write_image
 
 from manifests import ManifestError, load_manifest
+from prep.errors import WorkerError
+from prep.statistics import MomentsChunk, moments_chunk
 
 SPLIT = ("--split", "train=0.7,val=0.3", "--seed", "1")
 
@@ -212,3 +216,13 @@ def test_keras_takes_one_channel_for_all_values(tmp_path: Path, out: Path) -> No
     build(tmp_path / "raw", out)
     normalised = np.asarray(keras.layers.Normalization(**load_manifest(out).normalization())(training_values(out)))
     assert (abs(normalised.mean()), abs(normalised.var() - 1)) < (1e-5, 1e-5)
+
+
+def test_a_shortage_of_the_system_does_not_leave_statistics_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_more_files(*_: object) -> bytes:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    (tmp_path / "a.npy").touch()
+    monkeypatch.setattr(Path, "read_bytes", no_more_files)
+    with pytest.raises(WorkerError, match=r"a\.npy: .*Too many open files"):
+        moments_chunk(MomentsChunk(root=tmp_path, paths=["a.npy"], sha256s=["0" * 64]))
