@@ -13,6 +13,18 @@ LOCK_NAME = "lock"
 
 _LOOK_SECONDS = 0.05
 
+_held: set[int] = set()
+"""Descriptors of this process by which it holds locks, or waits for them."""
+
+
+def _let_go() -> None:
+    """Close what a copy of this process has of its locks: it would keep them for as long as it lives, whatever becomes of this one."""
+    while _held:
+        os.close(_held.pop())
+
+
+os.register_at_fork(after_in_child=_let_go)
+
 
 @contextmanager
 def locked(state_folder: Path, *, patience: float = 0.0) -> Iterator[None]:
@@ -27,6 +39,7 @@ def locked(state_folder: Path, *, patience: float = 0.0) -> Iterator[None]:
         OSError: the folder cannot be written.
     """
     descriptor = os.open(state_folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+    _held.add(descriptor)
     try:
         deadline = time.monotonic() + patience
         while True:
@@ -40,4 +53,5 @@ def locked(state_folder: Path, *, patience: float = 0.0) -> Iterator[None]:
                 break
         yield
     finally:
+        _held.discard(descriptor)
         os.close(descriptor)

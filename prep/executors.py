@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import faulthandler
 import os
-import shutil
-import signal
-import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from itertools import islice
-from multiprocessing import resource_tracker
 from typing import Any, TypeVar
 
 from prep.errors import WorkerError
 from prep.interrupts import held_off
-from prep.watchdog import Watch, guard_this_process, new_watch
+from prep.watchdog import Watch, new_watch
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -28,8 +22,6 @@ CHUNKS_IN_FLIGHT = 4
 
 ITEM_SECONDS = 600.0
 """That an item may take in a worker process when nothing is said: no sound item takes so long, and a dead disk's mount does."""
-
-_PARENT_POLL_SECONDS = 0.5
 
 
 class InlineExecutor(Executor):
@@ -51,6 +43,7 @@ class Workers:
     Attributes:
         count: of the executor's workers.
         watch: the limit on an item's time, or None.
+        run_users_code: whether functions of the user's will run: in fresh interpreters, then, where they find nothing but what they bring.
     """
 
     def __init__(
@@ -58,7 +51,7 @@ class Workers:
         executor: Executor | None,
         count: int,
         *,
-        renewed: Callable[[], Executor] | None = None,
+        renewed: Callable[[bool], Executor] | None = None,
         watch: Watch | None = None,
     ) -> None:
         """Take an executor.
@@ -67,12 +60,13 @@ class Workers:
             executor: any `concurrent.futures.Executor`; it is the caller's to shut down. None for `renewed` to make one when it is
                 needed: a build of which nothing changed starts no process.
             count: of its workers.
-            renewed: returns an executor in place of one that broke; None if there can be no other.
+            renewed: returns an executor in place of one that broke, of fresh interpreters if it is to be; None if there can be no other.
             watch: the limit that the workers keep.
         """
         self._executor = executor
         self.count = count
         self.watch = watch
+        self.run_users_code = False
         self._renewed = renewed
 
     @property
@@ -103,7 +97,7 @@ class Workers:
             raise WorkerError(
                 "a worker of the given executor died, and an executor of the caller's cannot be replaced; nothing was changed"
             )
-        self._executor = self._renewed()
+        self._executor = self._renewed(self.run_users_code)
 
     def run(self, function: Callable[[Task], Result], tasks: Iterable[Task], done: Callable[[Result], object]) -> None:
         """Run every task and hand each result on as it comes, in any order; few tasks are under way at a time.
@@ -141,8 +135,8 @@ def open_workers(count: int, *, item_timeout: float | None = None) -> Iterator[W
     """Give workers, which are gone when the block ends; at once if it ends by an error.
 
     One worker is this process itself, unless it must keep a limit of time, which no process can do for itself. More are loky's
-    processes: fresh interpreters that do not import the caller's `__main__`, so neither a script without a guard nor a notebook
-    is run again.
+    processes: copies of this one, or fresh interpreters that do not import the caller's `__main__`, so neither a script without a guard
+    nor a notebook is run again.
 
     Args:
         count: of workers.
@@ -174,15 +168,17 @@ class _ProcessPool:
         self._watch = watch
         self._executor: Executor | None = None
 
-    def start(self) -> Executor:
-        """Start processes; those that were there are ended."""
+    def start(self, fresh: bool) -> Executor:  # noqa: FBT001  # called by position
+        """Start processes, as fresh interpreters or as it takes the least time; those that were there are ended."""
         from loky import ProcessPoolExecutor  # noqa: PLC0415  # slow to import, and one worker does without
 
+        from prep.starting import StartContext, begin_worker, interrupts_blocked  # noqa: PLC0415  # imports it, too
+
         self.end(kill=True)
-        resource_tracker.ensure_running()  # loky needs it, and starting it unblocks Ctrl-C, as Python 3.11 writes it
-        with held_off(note=None), _interrupts_blocked():
+        context = StartContext()
+        with held_off(note=None), context.first_processes(fresh=fresh), interrupts_blocked():
             executor: Executor = ProcessPoolExecutor(
-                max_workers=self._count, initializer=_begin_worker, initargs=(os.getpid(), self._watch)
+                max_workers=self._count, context=context, initializer=begin_worker, initargs=(os.getpid(), self._watch)
             )
             self._executor = executor
             executor.submit(os.getpid)  # starts the processes, which inherit what is blocked
@@ -198,39 +194,3 @@ class _ProcessPool:
 def default_workers() -> int:
     """Return how many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    """Block Ctrl-C in the processes that this thread starts.
-
-    Ctrl-C goes to the whole process group, and an interpreter that it meets while it starts ends with a traceback. In this
-    process the mask alone holds nothing back: numpy and Arrow have threads of their own, and any of them may take the signal.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _begin_worker(parent: int, watch: Watch | None) -> None:
-    """Let a worker end when its parent ends it or dies, or when an item takes too long, and not before.
-
-    Ctrl-C is the parent's to act on, wherever the worker was started from. A parent that is killed cannot end its workers, and
-    the pipe that they wait at stays open, as each of them holds both ends.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if not os.environ.setdefault("PYTHONFAULTHANDLER", ""):  # unless the user asks for dumps; empty keeps loky from it, too
-        faulthandler.disable()  # a decoder that crashes is told in one line, by the parent
-    if watch is not None:
-        guard_this_process(watch)
-    threading.Thread(target=_end_with, args=(parent, watch), daemon=True).start()
-
-
-def _end_with(parent: int, watch: Watch | None) -> None:
-    while os.getppid() == parent:
-        time.sleep(_PARENT_POLL_SECONDS)
-    if watch is not None:
-        shutil.rmtree(watch.folder, ignore_errors=True)  # which a parent that was killed could not remove
-    os._exit(1)

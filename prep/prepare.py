@@ -127,6 +127,7 @@ def prepare(
     stored = old.metadata.recipe if old else {}
     asked = options.shards if options.whole else options.shards.filled_from(_stored_options(out, stored))
     shard_options = asked.with_code((os.getcwd(),))
+    workers.run_users_code = shard_options.have_users_code
     splits = filled_splits(options.splits, old.metadata.splits if old else {})
     check_given(listing.records, splits)
     if old and (asked != options.shards or splits != options.splits):
@@ -201,6 +202,7 @@ def prepare_again(
         raise UsageError(f"{out}: holds no dataset; build it first")
     stored, splits = old.metadata.recipe, filled_splits(None, old.metadata.splits)
     shard_options = _stored_options(out, stored).with_code((os.getcwd(),))
+    workers.run_users_code = shard_options.have_users_code
     _check_label_origin(out, stored, listing)
     again = what_failed(listing, old, failed)
     if again.lost:

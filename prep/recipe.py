@@ -22,6 +22,7 @@ from prep.transforms.registry import read_transforms, with_code
 from prep.transforms.resize import Resize
 from prep.transforms.scale import Scale as ScaleTransform
 from prep.transforms.transform import Transform
+from prep.transforms.user import UserFunction
 from prep.transforms.values import Scale
 
 Color = Literal["auto", "rgb", "gray"]
@@ -95,6 +96,11 @@ class ShardOptions:
     def leave_nothing_open(self) -> bool:
         """Whether the recipe for images follows from these options, and images of 8 and of 16 bits go together by them."""
         return self.color in {"rgb", "gray"} and (self.dtype in {"uint8", "uint16"} or self.scale == "unit")
+
+    @property
+    def have_users_code(self) -> bool:
+        """Whether a transform is a function of the user's."""
+        return any(isinstance(transform, UserFunction) for transform in self.transforms or ())
 
     def all_transforms(self) -> tuple[Transform, ...]:
         """Return the transforms as a recipe lists them, with those that flags stand for."""

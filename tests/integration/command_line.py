@@ -176,3 +176,15 @@ def session_members(session: int) -> list[int]:
                 if int(its_session) == session and state not in {"Z", "X"}:
                     members.append(int(entry.name))
     return members
+
+
+def workers_of(session: int) -> list[int]:
+    """Return the worker processes of a session: copies of its first process, or fresh ones, but no tracker of semaphores."""
+    found = []
+    for pid in session_members(session):
+        if pid != session:
+            # A process that has gone meanwhile is no worker.
+            with contextlib.suppress(OSError):
+                if b"resource_tracker" not in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    found.append(pid)
+    return found

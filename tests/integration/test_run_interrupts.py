@@ -15,6 +15,7 @@ from typing import NoReturn
 import pytest
 from command_line import (
     STATE_FOLDER,
+    Outcome,
     build,
     check_leaves_no_trace,
     check_no_temporary_file,
@@ -26,6 +27,7 @@ from command_line import (
     start_prep,
     started,
     until,
+    workers_of,
     write_array,
     write_image,
     write_pets,
@@ -94,7 +96,11 @@ def test_ctrl_c_in_a_first_build_leaves_nothing(endless: Path, out: Path) -> Non
         os.killpg(process.pid, signal.SIGINT)
         outcome = ended(process)
     check_refused(outcome, INTERRUPTED, "interrupted")
-    # What was under way was finished and is kept, unless nothing was.
+    check_kept_or_nothing(outcome, out)
+
+
+def check_kept_or_nothing(outcome: Outcome, out: Path) -> None:
+    """Check what an interrupted first build leaves: what was under way was finished and is kept, unless nothing was."""
     if GOES_ON in outcome.err:
         assert [path.name for path in out.iterdir()] == [STATE_FOLDER]
     else:
@@ -107,8 +113,9 @@ def test_ctrl_c_while_workers_start_is_as_quiet(members: int, endless: Path, out
     with start_prep("build-shards", endless, out, "--workers", "2") as process:
         until(lambda: len(session_members(process.pid)) >= members or process.poll() is not None, f"{members} processes")
         os.killpg(process.pid, signal.SIGINT)
-        check_refused(ended(process), INTERRUPTED, "interrupted")
-    assert not out.exists()
+        outcome = ended(process)
+    check_refused(outcome, INTERRUPTED, "interrupted")
+    check_kept_or_nothing(outcome, out)
 
 
 @pytest.mark.slow
@@ -150,7 +157,7 @@ def test_a_worker_killed_from_outside_costs_no_item(endless: Path, existing: Pat
     before = snapshot(existing)
     with start_prep(*grow_into(existing, few), "--workers", "2") as process:
         until(lambda: is_building(existing) or process.poll() is not None, "the first shard")
-        worker = next(pid for pid in session_members(process.pid) if b"popen_loky" in Path(f"/proc/{pid}/cmdline").read_bytes())
+        worker = workers_of(process.pid)[0]
         os.kill(worker, signal.SIGKILL)
         outcome = ended(process)
     assert outcome.code == 0, outcome.err

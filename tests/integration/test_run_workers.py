@@ -24,11 +24,11 @@ from command_line import (
     check_refused,
     ended,
     prep,
-    session_members,
     snapshot,
     start_prep,
     started,
     until,
+    workers_of,
     write_array,
     write_pets,
 )
@@ -366,17 +366,5 @@ def test_the_workers_of_a_build_are_gone_when_it_ends(pets: Path, out: Path) -> 
     script = "import sys; from prep import build_shards, BuildOptions; build_shards(*sys.argv[1:], BuildOptions(workers=2)); input()"
     with started([sys.executable, "-c", script, pets, out]) as process:
         until(lambda: (out / "manifest.csv").exists() or process.poll() is not None, "the dataset")
-        until(lambda: len(_workers_of(process.pid)) == 0, "its workers to be gone")
+        until(lambda: len(workers_of(process.pid)) == 0, "its workers to be gone")
         assert process.poll() is None
-
-
-def _workers_of(session: int) -> list[int]:
-    found = []
-    for pid in session_members(session):
-        try:
-            line = Path(f"/proc/{pid}/cmdline").read_bytes()
-        except OSError:
-            continue
-        if b"popen_loky" in line:
-            found.append(pid)
-    return found

@@ -54,7 +54,7 @@ class Deadly:
         self.most_pending = 0
         self.runs: list[Ids] = []
 
-    def start(self) -> Executor:
+    def start(self, _fresh: bool = False) -> Executor:
         self.starts += 1
         self.pending.clear()
         pool = self
