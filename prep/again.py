@@ -14,7 +14,8 @@ from manifests.manifest import Manifest
 from manifests.strings import PackedStrings
 from prep.joining import positions_among
 from prep.known import Known
-from prep.plan import owners_of, packed
+from prep.owners import owners_of
+from prep.plan import packed
 from prep.records import Failure, Listing, Records
 from prep.survey import Survey
 
@@ -58,7 +59,7 @@ def what_failed(listing: Listing, old: Manifest, failed: Sequence[Failure]) -> A
     due = replace(listing, records=records.select(positions), failures=failures)
     found_ids, found_names = {*due.records.ids, *(f.id for f in failures)}, {*due.records.sources, *(f.source for f in failures)}
     lost = [failure for failure in failed if (failure.id not in found_ids if failure.id else failure.source not in found_names)]
-    owners = owners_of(old, records)
+    owners = owners_of(old.table, records)
     owners[np.isin(owners, positions)] = -1
     owned, rows = np.unique(owners, return_index=True)
     owned, rows = owned[owned >= 0], rows[owned >= 0]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,9 +20,10 @@ from manifests.columns import Coded
 from manifests.manifest import Manifest
 from manifests.regularfile import open_regular
 from manifests.strings import PackedStrings, Positions
-from prep.joining import positions_among
+from prep.owners import as_packed, owners_of
 from prep.present import Damage, damage_of
 from prep.records import Failure, Record, Records
+from prep.sampleids import SAMPLE_OF_SEVERAL, record_id_of
 
 Reason = Literal["source changed", "recipe changed", "shard missing", "shard damaged"]
 
@@ -32,7 +32,6 @@ Prints = npt.NDArray[np.bytes_]
 
 _REASONS: tuple[Reason, ...] = ("source changed", "recipe changed", "shard missing", "shard damaged")
 _SOURCE, _RECIPE, _MISSING, _DAMAGED = range(4)
-_OF_SEVERAL = re.compile(r"(.+)-([0-9]{4,})", re.DOTALL)
 _BLOCK = 65_536
 _NOWHERE: Positions = np.zeros(0, dtype=np.int64)
 
@@ -188,7 +187,7 @@ def make_plan(records: Records, prospect: Prospect, recipe_digest: str, old: Man
     if old is None:
         return Plan(add=records, rebuild=[], keep=[], gone=[], fingerprints=prints, to_build=records, prints=prospect.wanted)
     row_ids, row_prints = packed(old, "id"), prints_of(old)
-    owners = owners_of(old, records)
+    owners = owners_of(old.table, records)
     has_rows, is_whole = _having_all_rows(row_ids, owners, len(records))
     owned = np.flatnonzero(owners >= 0)
     theirs = owners[owned]
@@ -240,45 +239,18 @@ def _are_good(row_prints: Prints, rows: Positions, prospect: Prospect, theirs: P
     return good
 
 
-def owners_of(old: Manifest, records: Records) -> Positions:
-    """Return which record each row is of: int64, shape (len(old),); -1 for none.
-
-    A row is of the record that has its ID; else, if its raw file is that of the record that has its ID without the number of
-    the sample, of that one, unless that has a row of its own.
-    """
-    row_ids = packed(old, "id")
-    owners = positions_among(row_ids, records.ids)
-    left = np.flatnonzero(owners < 0)
-    stems = [(int(row), match[1]) for row, id_ in zip(left, row_ids.take(left), strict=True) if (match := _OF_SEVERAL.fullmatch(id_))]
-    if not stems or "source" not in old.table:
-        return owners
-    rows = np.array([row for row, _ in stems])
-    distinct = sorted({stem for _, stem in stems})
-    at = dict(zip(distinct, positions_among(PackedStrings(distinct), records.ids).tolist(), strict=True))
-    found = np.array([at[stem] for _, stem in stems])
-    own = np.zeros(len(records) + 1, dtype=np.bool_)  # the last is that of -1
-    own[owners] = True
-    own[-1] = False
-    sources = packed(old, "source").take(rows)
-    wanted = records.sources.take(np.maximum(found, 0)) if len(records) else [""] * len(rows)
-    same = np.array([one == other for one, other in zip(sources, wanted, strict=True)], dtype=np.bool_)
-    owners[rows] = np.where((found >= 0) & same & ~own[found], found, -1)
-    return owners
-
-
 def unsure_of(records: Records, prospect: Prospect, old: Manifest) -> Positions:
     """Return the records whose row has another fingerprint than is known to be good, and whose content nobody knows: int64."""
-    owners = owners_of(old, records)
+    owners = owners_of(old.table, records)
     owned = np.flatnonzero(owners >= 0)
     theirs = owners[owned]
     bad = ~_are_good(prints_of(old), owned, prospect, theirs)
     return np.unique(theirs[bad & (prospect.other[theirs] == b"")])
 
 
-def record_id_of(row_id: str) -> str:
-    """Return the ID of the record that a row would be of if that became several samples."""
-    match = _OF_SEVERAL.fullmatch(row_id)
-    return match[1] if match else row_id
+def packed(old: Manifest, name: str) -> PackedStrings:
+    """Return a column as packed strings."""
+    return as_packed(old.table.column(name))
 
 
 def prints_of(old: Manifest) -> Prints:
@@ -294,12 +266,6 @@ def prints_of(old: Manifest) -> Prints:
     return prints
 
 
-def packed(old: Manifest, name: str) -> PackedStrings:
-    """Return a column as packed strings."""
-    column = old.table.column(name)
-    return column if isinstance(column, PackedStrings) else PackedStrings(column.distinct.take(column.codes.astype(np.int64)))
-
-
 def _having_all_rows(row_ids: PackedStrings, owners: Positions, count: int) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """Return of each record whether it has a row, and whether those of its samples are numbered without a gap."""
     numbers = np.bincount(owners[owners >= 0], minlength=count)
@@ -308,7 +274,7 @@ def _having_all_rows(row_ids: PackedStrings, owners: Positions, count: int) -> t
     if len(several):
         rows = np.flatnonzero(np.isin(owners, several))
         last = np.zeros(count, dtype=np.int64)
-        matches = [_OF_SEVERAL.fullmatch(id_) for id_ in row_ids.take(rows)]
+        matches = [SAMPLE_OF_SEVERAL.fullmatch(id_) for id_ in row_ids.take(rows)]
         np.maximum.at(last, owners[rows], [int(match[2]) if match else -1 for match in matches])
         is_whole[several] = last[several] == numbers[several] - 1
     return numbers > 0, is_whole
@@ -328,7 +294,7 @@ def _moves(wanted: Prints, new: Positions, gone: Positions, row_ids: PackedStrin
     """
     rows: dict[bytes, int] = {}
     for row, id_ in zip(gone.tolist(), row_ids.take(gone), strict=True):
-        if row_prints[row] and not _OF_SEVERAL.fullmatch(id_):
+        if row_prints[row] and not SAMPLE_OF_SEVERAL.fullmatch(id_):
             rows.setdefault(bytes(row_prints[row]), row)
     if not rows:
         return {}

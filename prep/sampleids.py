@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-_SUFFIX = re.compile(r"-[0-9]{4,}$")
+SAMPLE_OF_SEVERAL = re.compile(r"(.+)-([0-9]{4,})", re.DOTALL)
+"""What the ID of a sample that is one of several looks like: the raw item's, and its number."""
+
 _DIGITS = 4
 
 
@@ -16,11 +18,12 @@ def sample_ids(record_id: str, count: int) -> list[str]:
 
 
 def record_id_of(sample_id: str) -> str:
-    """Return the ID of the raw item that a sample is one of several of."""
-    return _SUFFIX.sub("", sample_id)
+    """Return the ID of the raw item that a sample would be one of several of; the ID itself if it has no number."""
+    match = SAMPLE_OF_SEVERAL.fullmatch(sample_id)
+    return match[1] if match else sample_id
 
 
 def ambiguous_ids(record_ids: Collection[str]) -> list[str]:
     """Return the IDs that could also be a sample's of another raw item: `a-0000` beside `a`."""
     known = set(record_ids)
-    return sorted(id_ for id_ in known if _SUFFIX.search(id_) and record_id_of(id_) in known)
+    return sorted(id_ for id_ in known if SAMPLE_OF_SEVERAL.fullmatch(id_) and record_id_of(id_) in known)

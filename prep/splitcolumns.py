@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -16,8 +15,10 @@ from manifests.table import Table
 from prep.assignment import assign_splits, check_enough_for_folds, check_groups_whole
 from prep.given import groups_of, splits_given
 from prep.labels import are_measurements
+from prep.owners import owners_of
 from prep.records import Failure, Record, Records
 from prep.report import Reporter
+from prep.sampleids import record_id_of
 from prep.splits import SplitSpec, check_held_out, spec_differences
 from prep.text import counted, shown
 
@@ -26,8 +27,6 @@ ABSENT = "absent"
 
 ABSENT_KEYS = (ABSENT, "absent_folds", "absent_groups")
 """Likewise, with the fold that they keep, and the group that they belong to."""
-
-_SAMPLE_OF_SEVERAL = re.compile(r"(.+)-[0-9]{4,}", re.DOTALL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +108,7 @@ def assign_split_columns(table: Table, spec: SplitSpec, old: Manifest | None, re
     if spec.fractions:
         splits = assign_splits(ids, strata, spec, before.splits, groups=groups, kept_groups=before.of_groups(before.splits, ids))
     elif spec.assigns:
-        splits = _given(ids, spec, old, records)
+        splits = _given(table, spec, old, records)
         _check_groups(splits, groups)
     if splits is not None:
         table = table.with_columns({"split": packed_column(splits)})
@@ -123,12 +122,28 @@ def remembered(spec: SplitSpec, table: Table, old: Manifest | None, failures: Se
     raw = spec.as_dict()
     if spec.assigns and not spec.fractions:
         raw = {"names": list(split_order(coded(table.column("split")).distinct, spec.folders)), **raw}
+    if not failures:
+        return raw
     before = _Before.of(old, spec)
-    failed = {failure.id for failure in failures}
+    has_failed = _failing(failures, old)
     for key, values in zip(ABSENT_KEYS, (before.splits, before.folds, before.groups), strict=True):
-        absent = {id_: value for id_, value in values.items() if value and _record_of(id_, failed) in failed} if failed else {}
+        absent = {id_: value for id_, value in values.items() if value and has_failed(id_)}
         raw |= {key: dict(sorted(absent.items()))} if absent else {}
     return raw
+
+
+def _failing(failures: Sequence[Failure], old: Manifest | None) -> Callable[[str], bool]:
+    """Return a function that says whether the raw item of a row fails: of one that was there, or of one that had failed before."""
+    failed = {failure.id: failure.source for failure in failures}
+    sources: dict[str, str] = {}
+    if old is not None and "source" in old.table:
+        sources = dict(zip(old.ids, values_of(old.table.column("source")), strict=True))
+
+    def has_failed(id_: str) -> bool:
+        record = record_id_of(id_)
+        return id_ in failed or (record in failed and sources.get(id_, failed[record]) == failed[record])
+
+    return has_failed
 
 
 def _tell_changes(old: Manifest | None, spec: SplitSpec, before: _Before, report: Reporter) -> None:
@@ -144,36 +159,36 @@ def _tell_changes(old: Manifest | None, spec: SplitSpec, before: _Before, report
         report.note("folds: other than before, or of other splits, so every ID's fold is drawn anew")
 
 
-def _record_of(id_: str, records: Mapping[str, Any] | set[str]) -> str:
-    """Return the ID of the record that a sample is of: its own, or that without the number behind it."""
-    if id_ in records:
-        return id_
-    match = _SAMPLE_OF_SEVERAL.fullmatch(id_)
-    return match[1] if match and match[1] in records else id_
-
-
 def _groups(table: Table, spec: SplitSpec, before: _Before, report: Reporter, records: Sequence[Record]) -> list[str]:
     """Return each row's group; samples of one record that stands alone form one."""
-    known = dict.fromkeys(Records.of(records).ids, "") | groups_of(records, spec)
+    given = groups_of(records, spec)
     ids = values_of(table.column("id"))
     carried = values_of(table.column(spec.group_by)) if spec.group_by in table and spec.group_by else [""] * len(ids)
     groups = []
-    for id_, own in zip(ids, carried, strict=True):
-        record = _record_of(id_, known)
-        if record not in known:  # its raw item is gone
+    for id_, record, own in zip(ids, _record_ids(table, records), carried, strict=True):
+        if record is None:  # its raw item is gone
             groups.append(own.strip() or before.groups.get(id_, ""))
         else:
-            groups.append(known[record] or (record if record != id_ else ""))
+            groups.append(given.get(record) or (record if record != id_ else ""))
     alone = [id_ for id_, group in zip(ids, groups, strict=True) if not group]
     if alone and (spec.group_by or spec.group_regex):
         report.note(f"groups: {counted(len(alone), 'ID')} without one, each of which stands alone: {shown(alone, 3)}")
     return groups
 
 
-def _given(ids: Sequence[str], spec: SplitSpec, old: Manifest | None, records: Sequence[Record]) -> list[str]:
+def _given(table: Table, spec: SplitSpec, old: Manifest | None, records: Sequence[Record]) -> list[str]:
     given = splits_given(records, spec)
-    known_before = {} if old is None or "split" not in old.table else dict(zip(old.ids, values_of(old.table.column("split")), strict=True))
-    return [given[record] if (record := _record_of(id_, given)) in given else known_before.get(id_, "") for id_ in ids]
+    before = {} if old is None or "split" not in old.table else dict(zip(old.ids, values_of(old.table.column("split")), strict=True))
+    rows = zip(values_of(table.column("id")), _record_ids(table, records), strict=True)
+    return [before.get(id_, "") if record is None else given[record] for id_, record in rows]
+
+
+def _record_ids(table: Table, records: Sequence[Record]) -> list[str | None]:
+    """Return the ID of the record that each row is of; None where its raw item is gone."""
+    packed = Records.of(records)
+    owners = owners_of(table, packed)
+    ids = iter(packed.ids.take(owners[owners >= 0]))
+    return [next(ids) if owner >= 0 else None for owner in owners.tolist()]
 
 
 def _check_groups(splits: Sequence[str], groups: Sequence[str]) -> None:

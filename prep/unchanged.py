@@ -14,7 +14,8 @@ import numpy as np
 from manifests.atomic import replacing
 from manifests.columns import Column, values_of
 from manifests.schema import FAILURES_NAME, MANIFEST_NAME, METADATA_NAME, STATE_FOLDER
-from prep.plan import owners_of, packed
+from prep.owners import owners_of
+from prep.plan import packed
 from prep.prepare import BuildOptions, Prepared
 
 _NAME = "done.json"
@@ -73,7 +74,7 @@ def _rows_are_the_same(prepared: Prepared) -> bool:
     old, records = prepared.old, prepared.listing.records
     if old is None or ("split" in records.columns and prepared.splits is not None):
         return False
-    owners = owners_of(old, records)
+    owners = owners_of(old.table, records)
     rows = np.flatnonzero(owners >= 0)
     wanted: dict[str, Column] = {"label": records.labels, **records.columns, "source": records.sources}
     pairs = [(column, old.table.column(name)) for name, column in wanted.items() if name in old.table]

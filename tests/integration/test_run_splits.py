@@ -328,3 +328,40 @@ def test_adopt_takes_groups_and_folds(raw: Path) -> None:
     again = prep("adopt", raw, "--labels", table)
     assert again.code == 0, again.err
     assert (raw / "manifest.csv").read_bytes() == before
+
+
+@pytest.fixture
+def namesake(tmp_path: Path) -> Path:
+    """A source of which `cat-0001` was built and is gone, and in which a new item is called `cat`."""
+    raw = tmp_path / "namesake"
+    raw.mkdir()
+    write_table(raw / "items.csv", [{"id": id_, "path": f"{id_}.npy", "part": "train"} for id_ in ("cat-0001", "dog", "eel")])
+    for number, id_ in enumerate(("cat-0001", "dog", "eel", "cat")):
+        write_array(raw / f"{id_}.npy", [number] * (number + 1))
+    return raw
+
+
+def come_and_go(raw: Path) -> Path:
+    (raw / "cat-0001.npy").unlink()
+    return write_table(raw / "items.csv", [{"id": id_, "path": f"{id_}.npy", "part": "test"} for id_ in ("cat", "dog", "eel")])
+
+
+def test_a_row_whose_item_is_gone_is_no_sample_of_a_new_item_of_that_name(namesake: Path, out: Path) -> None:
+    build(namesake / "items.csv", out, "--split", "train=0.5,test=0.5")
+    build(come_and_go(namesake), out)
+    assert load_manifest(out).ids == ["cat", "cat-0001", "dog", "eel"]
+    assert "group" not in load_manifest(out).table.columns
+
+
+def test_nor_has_it_the_split_that_the_source_gives_that_item(namesake: Path, out: Path) -> None:
+    build(namesake / "items.csv", out, "--split-column", "part")
+    build(come_and_go(namesake), out)
+    assert column(out, "split") == {"cat": "test", "cat-0001": "train", "dog": "test", "eel": "test"}
+
+
+def test_nor_is_its_split_remembered_for_that_item_when_it_fails(namesake: Path, out: Path) -> None:
+    build(namesake / "items.csv", out, "--split", "train=0.5,test=0.5")
+    table = come_and_go(namesake)
+    (namesake / "cat.npy").write_bytes(b"")
+    assert prep("build-shards", table, out, "--max-failures", "1").code == 0
+    assert "absent" not in stored(out)

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manifests import Manifest, load_manifest
-from prep.plan import Plan, Prospect, fingerprint, make_plan, raw_identity, record_id_of
+from prep.plan import Plan, Prospect, fingerprint, make_plan, raw_identity
 from prep.records import Failure, Record, Records
 
 NEW, OLD = "new-recipe", "old-recipe"
@@ -178,13 +178,6 @@ def write_dataset_of(root: Path, identities: dict[str, str]) -> Manifest | None:
     rows = list(identities.items())
     random.Random(0).shuffle(rows)  # noqa: S311  # rows written by hand are in any order
     return write_dataset(root, {id_: (f"{id_}.png", by) for id_, by in rows})
-
-
-@pytest.mark.parametrize(
-    ("row", "record"), [("a-0000", "a"), ("a-12345", "a"), ("a-001", "a-001"), ("a", "a"), ("x/a-0000-0001", "x/a-0000")]
-)
-def test_the_record_of_a_row(row: str, record: str) -> None:
-    assert record_id_of(row) == record
 
 
 def test_an_id_that_failed_is_not_gone() -> None:

@@ -20,9 +20,16 @@ def test_ids_sort_as_the_samples_do(count: int) -> None:
     assert len(set(ids)) == count
 
 
-@given(st.text(), st.integers(1, 30))
+@given(st.text(min_size=1), st.integers(1, 30))
 def test_the_way_back(record_id: str, count: int) -> None:
     assert {record_id_of(id_) for id_ in sample_ids(record_id, count)} == {record_id}
+
+
+@pytest.mark.parametrize(
+    ("row", "record"), [("a-0000", "a"), ("a-12345", "a"), ("a-001", "a-001"), ("a", "a"), ("x/a-0000-0001", "x/a-0000")]
+)
+def test_the_record_of_a_row(row: str, record: str) -> None:
+    assert record_id_of(row) == record
 
 
 @pytest.mark.parametrize(
