@@ -147,10 +147,7 @@ def open_workers(count: int, *, item_timeout: float | None = None) -> Iterator[W
         return
     seconds = ITEM_SECONDS if item_timeout is None else item_timeout
     with ExitStack() as stack:
-        watch = None
-        if seconds:
-            watch, folder = new_watch(seconds)
-            stack.enter_context(folder)
+        watch = stack.enter_context(new_watch(seconds)) if seconds else None
         pool = _ProcessPool(count, watch)
         done = False
         try:

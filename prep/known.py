@@ -1,14 +1,18 @@
-"""What earlier builds found out about raw files, so that an unchanged one is not opened again. Safe to delete."""
+"""What earlier builds found out about raw files, so that an unchanged one is not opened again. Safe to delete.
+
+A line of JSON that says what follows | arrays in NumPy's form, each at a multiple of 64 | SHA-256 of all before, 32 bytes
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -31,8 +35,9 @@ DEPTHS = ("uint8", "uint16", "int32", "float32")
 
 DIGEST_BYTES = 32
 
-_MAGIC = {"known": 2, "pillow": PIL.__version__}
+_MAGIC = {"known": 3, "pillow": PIL.__version__}
 _ALIGNMENT = 64
+_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,11 +128,13 @@ class Known:
             OSError: the file cannot be written.
         """
         arrays = self._arrays()
-        with replacing(path, durable=False) as file:
+        with replacing(path, durable=False) as plain:
+            file = _Digesting(plain)
             file.write(json.dumps({**_MAGIC, "recipe": self.recipe, "arrays": list(arrays)}).encode() + b"\n")
             for array in arrays.values():
-                file.write(b"\0" * (-file.tell() % _ALIGNMENT))
+                file.write(b"\0" * (-plain.tell() % _ALIGNMENT))
                 npy_format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+            plain.write(file.digest.digest())
 
     def _arrays(self) -> dict[str, npt.NDArray[Any]]:
         arrays = {f"source_{name}": array for name, array in self.sources.arrays().items()}
@@ -140,10 +147,13 @@ class Known:
         """Return what a file says, mapped into memory; None where there is none that this release can use."""
         try:
             with open(path, "rb") as file:
+                end = os.fstat(file.fileno()).st_size - DIGEST_BYTES
+                if not _is_sound(file, end):
+                    return None
                 head = json.loads(file.readline())
                 if not isinstance(head, dict) or {name: head.get(name) for name in _MAGIC} != _MAGIC:
                     return None
-                arrays = {name: _mapped(file, path) for name in head["arrays"]}
+                arrays = {name: _mapped(file, path, end) for name in head["arrays"]}
             return cls._from(str(head["recipe"]), arrays)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):  # damaged or cut short: it is only a memory
             return None
@@ -171,7 +181,29 @@ def facts_row(facts: ImageFacts) -> tuple[int, int, bool, int, bool, bool, bool]
     return facts.height, facts.width, facts.gray, DEPTHS.index(facts.depth), facts.alpha, facts.animated, True
 
 
-def _mapped(file: Any, path: Path) -> npt.NDArray[Any]:
+class _Digesting:
+    """A file to write to, and the SHA-256 of what was written."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.digest = hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        self.digest.update(data)
+        return self._file.write(data)
+
+
+def _is_sound(file: BinaryIO, end: int) -> bool:
+    """Return whether a file's bytes up to `end` have the digest that stands behind them; then it is at its beginning again."""
+    digest = hashlib.sha256()
+    for start in range(0, end, _BLOCK):
+        digest.update(file.read(min(_BLOCK, end - start)))
+    stored = file.read()
+    file.seek(0)
+    return stored == digest.digest()
+
+
+def _mapped(file: BinaryIO, path: Path, end: int) -> npt.NDArray[Any]:
     """Return the array that a file goes on with, and go behind it."""
     file.seek(-file.tell() % _ALIGNMENT, os.SEEK_CUR)
     version = npy_format.read_magic(file)
@@ -183,7 +215,7 @@ def _mapped(file: Any, path: Path) -> npt.NDArray[Any]:
     count = int(np.prod(shape, dtype=np.int64))
     offset = file.tell()
     file.seek(count * dtype.itemsize, os.SEEK_CUR)
-    if file.tell() > os.fstat(file.fileno()).st_size:
+    if file.tell() > end:
         raise ValueError("cut short")
     if not count:
         return np.zeros(shape, dtype=dtype)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
+import fcntl
 import mmap
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -15,6 +19,11 @@ from typing import IO
 
 from prep.interrupts import is_stopping
 from prep.records import Record
+
+_PREFIX = "prep-watch-"
+
+_ALIVE = "alive"
+"""In a watch's folder: locked for as long as anybody needs it."""
 
 _STOP = "stop"
 
@@ -55,10 +64,26 @@ class Watch:
         return frozenset(found)
 
 
-def new_watch(seconds: float) -> tuple[Watch, tempfile.TemporaryDirectory[str]]:
-    """Return a watch, and its folder for the caller to remove."""
-    folder = tempfile.TemporaryDirectory(prefix="prep-watch-")
-    return Watch(folder=Path(folder.name), seconds=seconds), folder
+@contextmanager
+def new_watch(seconds: float) -> Iterator[Watch]:
+    """Give a watch, whose folder is gone when the block ends; so are folders of processes that were killed, and of their workers."""
+    _remove_left_ones()
+    with tempfile.TemporaryDirectory(prefix=_PREFIX) as name:
+        folder = Path(name)
+        # Workers that are copies of this process hold it as well, for as long as they may write.
+        with open(folder / _ALIVE, "xb") as alive:
+            fcntl.flock(alive, fcntl.LOCK_EX)
+            yield Watch(folder=folder, seconds=seconds)
+
+
+def _remove_left_ones() -> None:
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        # It is somebody else's, or it has gone meanwhile, or is only now being made.
+        with contextlib.suppress(OSError):
+            if folder.lstat().st_uid == os.geteuid() and not folder.is_symlink():
+                with open(folder / _ALIVE, "rb") as alive:
+                    fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(folder)
 
 
 class _Guard:

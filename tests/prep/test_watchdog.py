@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -123,3 +124,31 @@ def test_the_item_that_is_late_is_named(names: list[str], tmp_path: Path, monkey
     assert watch.take_late() == {names[-1][:8188]}
     assert watch.take_late() == frozenset()
     guard._late.close()
+
+
+def test_what_a_killed_build_left_goes_with_the_next_watch_and_what_is_in_use_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left, unfinished = tmp_path / "prep-watch-left", tmp_path / "prep-watch-unfinished"
+    for folder in (left, unfinished):
+        folder.mkdir()
+    (left / "alive").touch()
+    with watchdog.new_watch(1.0) as outer:
+        assert not left.exists()
+        with watchdog.new_watch(1.0) as inner:
+            assert outer.folder.exists()
+            assert inner.folder.exists()
+        assert not inner.folder.exists()
+    assert not outer.folder.exists()
+    assert unfinished.exists()
+
+
+def test_a_link_of_that_name_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "alive").touch()
+    (tmp_path / "prep-watch-link").symlink_to(elsewhere)
+    with watchdog.new_watch(1.0):
+        assert (elsewhere / "alive").exists()
