@@ -27,10 +27,12 @@ from prep.gather import gather, stopped
 from prep.interrupts import GOES_ON
 from prep.latersurvey import survey_built
 from prep.look import keep_known
+from prep.lookahead import Look, looking_ahead
 from prep.moving import copy_moved
 from prep.output import check_output
 from prep.plan import PrintsById
 from prep.prepare import BuildOptions, Prepared, none_usable, prepare, prepare_again, with_splits
+from prep.present import damage_of
 from prep.records import Failure, Listing
 from prep.remembering import remember
 from prep.report import Reporter, StderrReporter
@@ -83,13 +85,15 @@ def build_shards(
     out, options = Path(out), options or BuildOptions()
     report = LoggedReporter(report or StderrReporter())
     report.log(f"build of {out} from {source}: {options}")
-    listing = _listed(Path(source), out, options, report)
+    _check_paths(Path(source), out)
     with ExitStack() as stack:
+        look = stack.enter_context(_looking(out, options))
+        listing = _listed(Path(source), out, options, report)
         area = stack.enter_context(work_area(out))
         stack.enter_context(report.opened(out / STATE_FOLDER))
         failed = _failed_before(out) if options.only_failed else None
         workers = stack.enter_context(_workers(options, listing, failed, executor, careful=area.was_left))
-        prepared = _prepared(listing, out, options, workers, report, failed=failed, may_survey_later=True)
+        prepared = _prepared(listing, out, options, workers, report, look=look, failed=failed, may_survey_later=True)
         keep_known(prepared.known, out)
         if is_unchanged(prepared, out, options):
             if prepared.awaits_survey:
@@ -162,10 +166,12 @@ def plan_build(source: str | Path, out: str | Path, options: BuildOptions | None
         PrepError: as `build_shards`.
     """
     out, options, report = Path(out), options or BuildOptions(), report or StderrReporter()
-    listing = _listed(Path(source), out, options, report)
-    failed = _failed_before(out) if options.only_failed else None
-    with _workers(options, listing, failed, None, careful=(out / STAGE_FOLDER).exists()) as workers:
-        return _prepared(listing, out, options, workers, report, failed=failed)
+    _check_paths(Path(source), out)
+    with _looking(out, options) as look:
+        listing = _listed(Path(source), out, options, report)
+        failed = _failed_before(out) if options.only_failed else None
+        with _workers(options, listing, failed, None, careful=(out / STAGE_FOLDER).exists()) as workers:
+            return _prepared(listing, out, options, workers, report, look=look, failed=failed)
 
 
 def _prepared(
@@ -175,17 +181,26 @@ def _prepared(
     workers: Workers,
     report: Reporter,
     *,
+    look: Look,
     failed: Sequence[Failure] | None,
     may_survey_later: bool = False,
 ) -> Prepared:
     if failed is None:
-        return prepare(listing, out, options, workers, report, may_survey_later=may_survey_later)
-    return prepare_again(listing, out, options, workers, report, failed=failed)
+        return prepare(listing, out, options, workers, report, look=look, may_survey_later=may_survey_later)
+    return prepare_again(listing, out, options, workers, report, look=look, failed=failed)
+
+
+def _check_paths(source: Path, out: Path) -> None:
+    if source.exists():  # what is not there is told by `list_source`
+        check_output(source if source.is_dir() else source.parent, out)
+
+
+def _looking(out: Path, options: BuildOptions) -> AbstractContextManager[Look]:
+    """Return a look at the shards that are there, ahead of its need unless all is to be done in this process."""
+    return nullcontext(damage_of) if options.workers == 1 else looking_ahead(out)
 
 
 def _listed(source: Path, out: Path, options: BuildOptions, report: Reporter) -> Listing:
-    if source.exists():  # what is not there is told by `list_source`
-        check_output(source if source.is_dir() else source.parent, out)
     listing = list_source(source, with_splits(options, out).source)
     for note in listing.notes:
         report.note(note)

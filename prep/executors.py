@@ -169,7 +169,8 @@ class _ProcessPool:
         """Start processes, as fresh interpreters or as it takes the least time; those that were there are ended."""
         from loky import ProcessPoolExecutor  # noqa: PLC0415  # slow to import, and one worker does without
 
-        from prep.starting import StartContext, begin_worker, interrupts_blocked  # noqa: PLC0415  # imports it, too
+        from prep.copies import interrupts_blocked  # noqa: PLC0415
+        from prep.starting import StartContext, begin_worker  # noqa: PLC0415  # imports it, too
 
         self.end(kill=True)
         context = StartContext()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +21,7 @@ from manifests.manifest import Manifest
 from manifests.regularfile import open_regular
 from manifests.strings import PackedStrings, Positions
 from prep.owners import as_packed, owners_of
-from prep.present import Damage, damage_of
+from prep.present import Damage, Damages, damage_of
 from prep.records import Failure, Record, Records
 from prep.sampleids import SAMPLE_OF_SEVERAL, record_id_of
 
@@ -173,7 +173,15 @@ class Prospect:
     by_content: bool
 
 
-def make_plan(records: Records, prospect: Prospect, recipe_digest: str, old: Manifest | None, old_digest: str | None) -> Plan:
+def make_plan(
+    records: Records,
+    prospect: Prospect,
+    recipe_digest: str,
+    old: Manifest | None,
+    old_digest: str | None,
+    *,
+    look: Callable[[Manifest], Damages] = damage_of,
+) -> Plan:
     """Compare records with the rows that are there; the files of the shards are looked at, and nothing else.
 
     Args:
@@ -182,6 +190,7 @@ def make_plan(records: Records, prospect: Prospect, recipe_digest: str, old: Man
         recipe_digest: of the recipe to build by.
         old: the dataset that is there, or None.
         old_digest: of the recipe that the old dataset was built by, or None.
+        look: says what is wrong with the shards of the old dataset.
     """
     prints = PrintsById(records.ids, prospect.wanted)
     if old is None:
@@ -195,7 +204,7 @@ def make_plan(records: Records, prospect: Prospect, recipe_digest: str, old: Man
     is_due = np.zeros(len(records), dtype=np.bool_)
     is_due[theirs[~good]] = True
     reasons = np.full(len(records), _SOURCE if recipe_digest == old_digest else _RECIPE, dtype=np.uint8)
-    state = damage_of(old)
+    state = look(old)
     damage = state[owned]
     for found, reason in ((Damage.WRONG_SIZE, _DAMAGED), (Damage.MISSING, _MISSING)):
         broken = theirs[(damage == found) & ~is_due[theirs]]

@@ -20,6 +20,7 @@ from prep.errors import OutputError, SourceError, UsageError
 from prep.executors import Workers
 from prep.known import Known
 from prep.look import Seen, look_into, read_contents, read_known
+from prep.lookahead import Look
 from prep.output import load_existing
 from prep.plan import Plan, Prints, Prospect, content_prints, make_plan, stat_prints, unsure_of
 from prep.recipe import Recipe, ShardOptions, differences
@@ -108,7 +109,7 @@ class Prepared:
 
 
 def prepare(
-    listing: Listing, out: Path, options: BuildOptions, workers: Workers, report: Reporter, *, may_survey_later: bool = False
+    listing: Listing, out: Path, options: BuildOptions, workers: Workers, report: Reporter, *, look: Look, may_survey_later: bool = False
 ) -> Prepared:
     """Find out all that can be known before anything is written.
 
@@ -118,6 +119,7 @@ def prepare(
         options: how to build.
         workers: where files are read.
         report: where notes and progress go.
+        look: says what is wrong with the shards that are there.
         may_survey_later: whether to leave the headers of images, if the options do without, to the build, which reads them anyway.
 
     Raises:
@@ -154,7 +156,7 @@ def prepare(
         if len(unsure):  # a row may have been told by content: reading a file is cheaper than building it again
             read_contents(listing.root, seen, seen.usable[unsure], workers, report)
             prospect = _prospect(seen, by_stat, recipe.digest, checksum=False)
-    plan = make_plan(records, prospect, recipe.digest, old, stored.get("digest"))
+    plan = make_plan(records, prospect, recipe.digest, old, stored.get("digest"), look=look)
     failures = [*listing.failures, *seen.failures]
     gone = [] if options.prune else plan.gone_without(failures)
     _check_gone(gone, plan, recipe_changed=stored.get("digest") not in {None, recipe.digest})
@@ -182,7 +184,7 @@ def prepare(
 
 
 def prepare_again(
-    listing: Listing, out: Path, options: BuildOptions, workers: Workers, report: Reporter, *, failed: Sequence[Failure]
+    listing: Listing, out: Path, options: BuildOptions, workers: Workers, report: Reporter, *, look: Look, failed: Sequence[Failure]
 ) -> Prepared:
     """Find out all that can be known before what failed is built again, and nothing else.
 
@@ -192,6 +194,7 @@ def prepare_again(
         options: of the build.
         workers: where files are read.
         report: is told what is tried again.
+        look: says what is wrong with the shards that are there.
         failed: the rows of the dataset's failures.csv.
 
     Raises:
@@ -222,7 +225,7 @@ def prepare_again(
     by_stat = stat_prints(records, recipe.digest, seen.known.prints_for(recipe.digest, seen.usable))
     seen = replace(seen, known=seen.known.with_prints(recipe.digest, seen.usable, by_stat))
     prospect = replace(_prospect(seen, by_stat, recipe.digest, checksum=options.checksum), by_content=False)
-    plan = replace(make_plan(records, prospect, recipe.digest, old, recipe.digest), others_stay=True)
+    plan = replace(make_plan(records, prospect, recipe.digest, old, recipe.digest, look=look), others_stay=True)
     _check_gone(plan.gone, plan, recipe_changed=False)
     due = len(again.due.records) + len(again.due.failures)
     report.note(f"retry: {due:,} of {counted(len(failed), 'raw item')} that failed; rows that stay as they are: {len(plan.gone):,}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import os
+from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
@@ -23,10 +24,15 @@ class Damage(enum.IntEnum):
     WRONG_SIZE = 2
 
 
+Damages = npt.NDArray[np.uint8]
+"""Of rows, by the values of `Damage`: uint8, shape (n,)."""
+
 _BLOCK = 65_536
 
+_NAMES_AT_ONCE = 65_536
 
-def damage_of(manifest: Manifest) -> npt.NDArray[np.uint8]:
+
+def damage_of(manifest: Manifest) -> Damages:
     """Return what is wrong with the shard of each row, by the values of `Damage`: uint8, shape (len(manifest),).
 
     Shards are looked for where a build writes them, `shards/<id>.npy`.
@@ -36,26 +42,27 @@ def damage_of(manifest: Manifest) -> npt.NDArray[np.uint8]:
     wanted = _sizes(manifest)
     found = np.empty(len(ids), dtype=np.int64)
     folders: dict[str, dict[str, int]] = {}
-    last = "\0"
-    inside: dict[str, int] = {}
     for start in range(0, len(ids), _BLOCK):
         names = ids.take(np.arange(start, min(start + _BLOCK, len(ids))))
-        for row, id_ in enumerate(names, start):
-            folder, _, name = id_.rpartition("/")
-            if folder != last:
-                # IDs are sorted, so a folder that was left hardly ever comes again.
+        at = start
+        for folder, own in groupby(names, _folder_of):
+            # IDs are sorted, so a folder that was left hardly ever comes again.
+            if folder not in folders:
                 if sum(map(len, folders.values())) > _NAMES_AT_ONCE:
                     folders.clear()
-                last, inside = folder, folders.setdefault(folder, {}) or _listed(os.path.join(manifest.root, SHARD_FOLDER, folder))
-                folders[folder] = inside
-            found[row] = inside.get(f"{name}.npy", -1)
+                folders[folder] = _listed(os.path.join(manifest.root, SHARD_FOLDER, folder))
+            sizes, skipped = folders[folder], len(folder) + 1 if folder else 0
+            there = [sizes.get(f"{id_[skipped:]}.npy", -1) for id_ in own]
+            found[at : at + len(there)] = there
+            at += len(there)
     damage = np.zeros(len(ids), dtype=np.uint8)
     damage[(wanted >= 0) & (found != wanted)] = Damage.WRONG_SIZE
     damage[found < 0] = Damage.MISSING
     return damage
 
 
-_NAMES_AT_ONCE = 65_536
+def _folder_of(id_: str) -> str:
+    return id_[: max(id_.rfind("/"), 0)]
 
 
 def _listed(folder: str) -> dict[str, int]:

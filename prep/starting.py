@@ -1,40 +1,27 @@
 """How worker processes start: as copies of this process where it can be copied, else as fresh interpreters.
 
 A fresh interpreter imports all that a worker needs, which takes 0.3 s of every processor: most of a small build. A copy has it
-already. But a copy is of the calling thread alone, and a lock that another thread held at that moment stays locked in it for ever:
-so only a process in which nothing else runs is copied.
+already.
 """
 
 from __future__ import annotations
 
 import faulthandler
-import gc
 import os
 import shutil
-import signal
-import sys
 import threading
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from typing import Any
 
 from loky.backend.context import LokyContext
-from threadpoolctl import threadpool_info
 
+from prep.copies import begin_copy, can_be_copied, copying
 from prep.watchdog import Watch, guard_this_process
 
-_THREADS = "/proc/self/task"
-
 _PARENT_POLL_SECONDS = 0.5
-
-_NEVER_COPIED = ("tensorflow", "jax", "torch")
-"""Modules that have threads, or a device, which no copy could use."""
-
-_HANGS_IN_COPIES = "0.3.30"
-"""The release of OpenBLAS of which a factorisation may wait for ever after a fork, in parent and child (OpenBLAS issue 5520)."""
 
 
 class StartContext(LokyContext):  # type: ignore[misc]  # loky has no types
@@ -57,9 +44,7 @@ class StartContext(LokyContext):  # type: ignore[misc]  # loky has no types
             return
         self._copies = True
         try:
-            with warnings.catch_warnings():
-                # Python warns of any thread; those of OpenBLAS end before a copy is made, and begin again when they are needed.
-                warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*fork")
+            with copying():
                 yield
         finally:
             self._copies = False
@@ -74,43 +59,13 @@ class StartContext(LokyContext):  # type: ignore[misc]  # loky has no types
         return ForkProcess(*args, **kwargs)
 
 
-def can_be_copied() -> bool:
-    """Return whether a copy of this process works as this one: on Linux, while nothing runs in it but the calling thread.
-
-    The threads of OpenBLAS, which NumPy starts, do not count: it ends them before the process is copied.
-    """
-    if sys.platform != "linux" or threading.active_count() > 1 or any(name in sys.modules for name in _NEVER_COPIED):
-        return False
-    pools = [pool for pool in threadpool_info() if pool["internal_api"] == "openblas"]
-    if any(pool["threading_layer"] != "pthreads" or pool["version"].startswith(_HANGS_IN_COPIES) for pool in pools):
-        return False
-    blas = sum(int(pool["num_threads"]) - 1 for pool in pools)
-    return len(os.listdir(_THREADS)) <= 1 + blas
-
-
-@contextmanager
-def interrupts_blocked() -> Iterator[None]:
-    """Block Ctrl-C in the processes that this thread starts.
-
-    Ctrl-C goes to the whole process group, and an interpreter that it meets while it starts ends with a traceback. In this
-    process the mask alone holds nothing back: numpy and Arrow have threads of their own, and any of them may take the signal.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 def begin_worker(parent: int, watch: Watch | None) -> None:
     """Let a worker end when its parent ends it or dies, or when an item takes too long, and not before.
 
     Ctrl-C is the parent's to act on, wherever the worker was started from. A parent that is killed cannot end its workers, and
     the pipe that they wait at stays open, as each of them holds both ends.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a copy has its parent's handler
-    gc.freeze()  # else every collection would touch, and so copy, all that the parent had made
+    begin_copy()
     if not os.environ.setdefault("PYTHONFAULTHANDLER", ""):  # unless the user asks for dumps; empty keeps loky from it, too
         faulthandler.disable()  # a decoder that crashes is told in one line, by the parent
     if watch is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from array import array
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -50,8 +51,9 @@ def list_files(root: Path) -> FolderFiles:
         SourceError: a folder cannot be read.
     """
     files = FolderFiles()
+    found = {"images": files.images, "arrays": files.arrays}
+    stats = {kind: array("q") for kind in found}
     seen: set[str] = set()
-    stats = {"images": array("q"), "arrays": array("q")}
     waiting = [os.fspath(root)]
     while waiting:
         folder = waiting.pop()
@@ -62,22 +64,19 @@ def list_files(root: Path) -> FolderFiles:
         seen.add(real)
         relative = os.path.relpath(folder, root)
         prefix = "" if relative == os.curdir else relative.replace(os.sep, "/") + "/"
-        folders = []
         try:
             with os.scandir(folder) as entries:
-                for entry in entries:
-                    if _is_folder(entry):
-                        folders.append((entry.is_symlink(), entry.name))
-                    else:
-                        _sort_in(files, stats, prefix, entry)
+                others = _take_raw_files(entries, prefix, found, stats)
+                folders = [entry for entry in others if _is_folder(entry)]
+                _set_aside(files, prefix, [entry.name for entry in others if not _is_folder(entry)])
         except OSError as error:
             raise SourceError(f"{error.filename}: the folder cannot be read: {error.strerror}") from error
-        shown = [(is_link, name) for is_link, name in folders if not name.startswith(".")]
+        shown = [(entry.is_symlink(), entry.name) for entry in folders if not entry.name.startswith(".")]
         files.ignored["hidden"] += len(folders) - len(shown)
         # Links last, so that a folder's files go by its own name rather than that of a link beside it.
         waiting += [os.path.join(folder, name) for _, name in sorted(shown, reverse=True)]
     files.tables.sort()
-    for kind, paths in (("images", files.images), ("arrays", files.arrays)):
+    for kind, paths in found.items():
         order = sorted(range(len(paths)), key=paths.__getitem__)
         paths[:] = [paths[position] for position in order]
         files.stats[kind] = np.frombuffer(stats[kind], dtype=np.int64).reshape(-1, 2)[order]  # (n * 2,) -> (n, 2)
@@ -102,23 +101,42 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _sort_in(files: FolderFiles, stats: dict[str, array[int]], prefix: str, entry: os.DirEntry[str]) -> None:
-    name = entry.name
-    ending = name[name.rfind(".") :]  # the last letter of a name without one, which is no ending of a raw file
-    kind = _KINDS.get(ending) or _KINDS.get(ending.lower())
-    if kind is not None and name[0] != ".":
-        (files.images if kind == "images" else files.arrays).append(prefix + name)
+def _take_raw_files(
+    entries: Iterable[os.DirEntry[str]], prefix: str, found: Mapping[str, list[str]], stats: Mapping[str, array[int]]
+) -> list[os.DirEntry[str]]:
+    """Add a folder's raw files to what was found, and return all else; of millions of files, so no more calls than needed.
+
+    Args:
+        entries: of the folder.
+        prefix: of the files' paths.
+        found: kind of raw file -> paths.
+        stats: kind -> size and time of change of each.
+    """
+    others = []
+    for entry in entries:
+        name = entry.name
+        ending = name[name.rfind(".") :]  # the last letter of a name without one, which is no ending of a raw file
+        kind = _KINDS.get(ending) or _KINDS.get(ending.lower())
+        if kind is None or name[0] == "." or _is_folder(entry):
+            others.append(entry)
+            continue
+        found[kind].append(prefix + name)
         try:
             status = entry.stat()
         except OSError:  # told when it is read
             stats[kind].extend((-1, -1))
         else:
             stats[kind].extend((status.st_size, status.st_mtime_ns))
-        return
-    suffix = ending.lower() if "." in name else ""
-    if name.startswith("."):
-        files.ignored["hidden"] += 1
-    elif suffix in TABLE_SUFFIXES and not prefix:
-        files.tables.append(name)
-    else:
-        files.ignored[suffix or "no ending"] += 1
+    return others
+
+
+def _set_aside(files: FolderFiles, prefix: str, names: Iterable[str]) -> None:
+    """Note files that are no raw ones."""
+    for name in names:
+        suffix = name[name.rfind(".") :].lower() if "." in name else ""
+        if name.startswith("."):
+            files.ignored["hidden"] += 1
+        elif suffix in TABLE_SUFFIXES and not prefix:
+            files.tables.append(name)
+        else:
+            files.ignored[suffix or "no ending"] += 1

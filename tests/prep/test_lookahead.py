@@ -1,0 +1,116 @@
+"""Each in an interpreter of its own: a test runner has threads, beside which no process is copied."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from prep import SilentReporter, build_shards
+
+SETTING = """
+import multiprocessing, os, shutil, sys, threading
+from pathlib import Path
+from manifests import load_manifest
+import prep.lookahead
+from prep.lookahead import looking_ahead
+from prep.present import damage_of
+
+out = Path(sys.argv[1])
+prep.lookahead._FROM_BYTES = 0
+prep.lookahead.default_workers = lambda: 2
+here = []
+
+def told(manifest):
+    here.append(os.getpid() == mine)
+    return damage_of(manifest)
+
+mine = os.getpid()
+prep.lookahead.damage_of = told
+manifest = load_manifest(out)
+expected = damage_of(manifest).tolist()
+"""
+ANSWER = """
+    found = look(manifest).tolist()
+assert found == expected, found
+assert not multiprocessing.active_children()
+print(bool(here))
+"""
+"""Prints whether this process looked itself."""
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """A dataset of which a shard is missing and another is too short."""
+    source = tmp_path / "raw"
+    source.mkdir()
+    for number in range(6):
+        np.save(source / f"{number}.npy", np.arange(4, dtype=np.uint8))
+    build_shards(source, tmp_path / "out", report=SilentReporter())
+    (tmp_path / "out/shards/2.npy").unlink()
+    with (tmp_path / "out/shards/4.npy").open("r+b") as file:
+        file.truncate(130)
+    return tmp_path / "out"
+
+
+def looked_here(out: Path, during: str, before: str = "") -> bool:
+    """Look ahead with a block that does something before it asks; return whether the process had to look itself."""
+    script = f"{SETTING}{before}\nwith looking_ahead(out) as look:\n{during}{ANSWER}"
+    ran = subprocess.run(
+        [sys.executable, "-W", "error::DeprecationWarning", "-c", script, out], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stderr == ""
+    return ran.stdout == "True\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are copied on Linux alone")
+def test_a_copy_has_looked_when_the_answer_is_needed(out: Path) -> None:
+    assert not looked_here(out, "    pass")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "during",
+    [
+        "    for copy in multiprocessing.active_children(): copy.join()\n"
+        "    shutil.copy(out / 'manifest.csv', out / '.new'); (out / '.new').replace(out / 'manifest.csv')",
+        "    for copy in multiprocessing.active_children(): copy.kill(); copy.join()",
+    ],
+    ids=["another manifest", "killed"],
+)
+def test_what_a_copy_cannot_tell_is_looked_for_here(during: str, out: Path) -> None:
+    assert looked_here(out, during)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "before",
+    [
+        "prep.lookahead._FROM_BYTES = 1 << 22",
+        "prep.lookahead.default_workers = lambda: 1",
+        "threading.Thread(target=threading.Event().wait, daemon=True).start()",
+        "(out / '.prep/build').mkdir(); (out / '.prep/build/commit.json').touch()",
+    ],
+    ids=["small", "one processor", "a thread", "amid a changeover"],
+)
+def test_no_copy_is_made_where_it_would_not_help(before: str, out: Path) -> None:
+    assert looked_here(out, "    assert not multiprocessing.active_children()", before)
+
+
+def test_a_dataset_that_is_not_there_needs_no_look(tmp_path: Path) -> None:
+    script = "import sys, pathlib, prep.lookahead as l\nwith l.looking_ahead(pathlib.Path(sys.argv[1])) as look: print(look is l.damage_of)"
+    ran = subprocess.run([sys.executable, "-c", script, tmp_path / "none"], capture_output=True, text=True, check=True)
+    assert ran.stdout == "True\n"
+
+
+@pytest.mark.slow
+def test_a_copy_that_fails_says_nothing(out: Path) -> None:
+    assert looked_here(
+        out,
+        "    pass",
+        "def failing(manifest):\n    os.getpid() == mine or 1 / 0\n    return told(manifest)\n\nprep.lookahead.damage_of = failing",
+    )
