@@ -76,8 +76,10 @@ def test_a_copy_has_looked_when_the_answer_is_needed(out: Path) -> None:
 @pytest.mark.parametrize(
     "during",
     [
-        "    for copy in multiprocessing.active_children(): copy.join()\n"
-        "    shutil.copy(out / 'manifest.csv', out / '.new'); (out / '.new').replace(out / 'manifest.csv')",
+        (
+            "    for copy in multiprocessing.active_children(): copy.join()\n"
+            "    shutil.copy(out / 'manifest.csv', out / '.new'); (out / '.new').replace(out / 'manifest.csv')"
+        ),
         "    for copy in multiprocessing.active_children(): copy.kill(); copy.join()",
     ],
     ids=["another manifest", "killed"],

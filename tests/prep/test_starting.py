@@ -55,7 +55,7 @@ def test_workers_that_run_code_of_the_users_are_fresh() -> None:
 
 
 def test_the_release_of_openblas_that_hangs_in_copies_is_known() -> None:
-    known = "import prep.copies as s; pools = s.threadpool_info()"
+    known = "import numpy, prep.copies as s; pools = s.threadpool_info()"
     change = "s.threadpool_info = lambda: [{**pool, 'version': '0.3.30.dev'} for pool in pools if pool['internal_api'] == 'openblas']"
     if said_by(f"{known}; print(any(pool['internal_api'] == 'openblas' for pool in pools))") == ["False"]:
         pytest.skip("NumPy is without OpenBLAS here")
