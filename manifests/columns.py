@@ -194,6 +194,6 @@ def is_in(column: Column, wanted: Collection[str]) -> npt.NDArray[np.bool_]:
 def values_of(column: Column) -> list[str]:
     """Return each row's value; rows of one value share its string where the column is by codes."""
     if isinstance(column, PackedStrings):
-        return list(column)
+        return column.take(np.arange(len(column))) if len(column) <= _CHUNK else list(column)
     texts = list(column.distinct)
     return [texts[code] for code in column.codes.tolist()]

@@ -78,11 +78,20 @@ def collision_key(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
+def _collision_keys(names: Sequence[str]) -> Iterator[str]:
+    """Return the key of each name, from many at once where they are ASCII."""
+    for start in range(0, len(names), _NAMES_AT_ONCE):
+        block = names[start : start + _NAMES_AT_ONCE]
+        text = "\0".join(block)
+        keys = text.lower().split("\0") if text.isascii() else []
+        yield from keys if len(keys) == len(block) else map(collision_key, block)
+
+
 def collisions(names: Iterable[str]) -> Iterator[tuple[int, int]]:
     """Yield (position, earlier position) for each name that meets an earlier one on a case-insensitive disk."""
     names = list(names)
     # Most often there is none, and an array of hashes shows it in a fraction of the memory of a dict of names.
-    hashes = np.sort(np.fromiter(map(hash, map(collision_key, names)), dtype=np.int64, count=len(names)))
+    hashes = np.sort(np.fromiter(map(hash, _collision_keys(names)), dtype=np.int64, count=len(names)))
     if not (hashes[1:] == hashes[:-1]).any():
         return
     first: dict[str, int] = {}

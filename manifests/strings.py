@@ -17,6 +17,8 @@ _MOST_PADDING = 1.25
 _MOST_WRITTEN = 1 << 26
 """Bytes up to which a common prefix and suffix are written out: it saves a twentieth of a microsecond at each taking, but not memory."""
 
+_CLOSE = 2
+
 _CHUNK = 65_536
 
 _NOTHING, _NONE = np.zeros(0, dtype=np.uint8), np.zeros(0, dtype=np.int64)
@@ -92,7 +94,10 @@ class PackedStrings:
 
     def take(self, positions: Positions) -> list[str]:
         """Return the strings at these positions (int64, shape (k,), each from 0)."""
-        return [item.decode() for item in self.take_bytes(positions)]
+        texts = b"\0".join(self.take_bytes(positions)).decode().split("\0")  # all at once: half the time of each by itself
+        if len(texts) == len(positions):
+            return texts
+        return [item.decode() for item in self.take_bytes(positions)]  # none, or with a "\0" of their own
 
     def take_bytes(self, positions: Positions) -> list[bytes]:
         """Return the same as `take`, as UTF-8."""
@@ -101,13 +106,20 @@ class PackedStrings:
             taken = self._items[positions].tolist()
         else:
             starts = self._starts[positions]
-            stops = starts + self._lengths[positions]
-            data = memoryview(self._data)  # type: ignore[arg-type]  # an array has the buffer protocol
-            taken = [data[start:stop].tobytes() for start, stop in zip(starts.tolist(), stops.tolist(), strict=True)]
+            taken = self._cut(starts, starts + self._lengths[positions])
         if self._prefix or self._suffix:
             prefix, suffix = self._prefix, self._suffix
             return [prefix + item + suffix for item in taken]
         return taken
+
+    def _cut(self, starts: Positions, stops: Positions) -> list[bytes]:
+        """Return pieces of the data."""
+        first, last = (int(starts.min()), int(stops.max())) if len(starts) else (0, 0)
+        if last - first <= _CLOSE * int((stops - starts).sum()):  # they lie close: bytes of their own are cut in half the time
+            data = self._data[first:last].tobytes()
+            return [data[start:stop] for start, stop in zip((starts - first).tolist(), (stops - first).tolist(), strict=True)]
+        view = memoryview(self._data)  # type: ignore[arg-type]  # an array has the buffer protocol
+        return [view[start:stop].tobytes() for start, stop in zip(starts.tolist(), stops.tolist(), strict=True)]
 
     def select(self, positions: Positions) -> PackedStrings:
         """Return the strings at these positions, packed; strings that stand end to end stay where they are."""
