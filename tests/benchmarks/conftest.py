@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -95,6 +96,23 @@ def photographs(scale: Scale, tmp_path_factory: pytest.TempPathFactory) -> Itera
     root = write_photographs(tmp_path_factory.mktemp("photographs"), 5_000 if scale.measured else 40)
     yield Photographs(root, sorted(root.rglob("*.jpg")), 5 if scale.measured else 1)
     shutil.rmtree(root)
+
+
+@pytest.fixture(scope="session")
+def compiled(photographs: Photographs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let processes that are started find their modules compiled, as those of an installed package are, whatever the environment says.
+
+    They are compiled into a folder of their own by a first build, which counts for nothing.
+    """
+    folder = tmp_path_factory.mktemp("compiled")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+        patch.setenv("PYTHONPYCACHEPREFIX", str(folder / "modules"))
+        for out in (folder / "first", folder / "again"):
+            arguments = ["build-shards", photographs.paths[0].parent, out, "--workers", "2"]
+            subprocess.run([sys.executable, "-c", "from prep.cli import main; main()", *arguments], check=True, capture_output=True)
+        yield
+    shutil.rmtree(folder)
 
 
 def _write(shards: Shards, root: Path) -> Manifest:

@@ -30,7 +30,7 @@ from test_build_speed import DEADLINE_SECONDS, Taken, build_anew, median, taken 
 
 from manifests import load_manifest
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled")]
 
 
 @dataclass(frozen=True)

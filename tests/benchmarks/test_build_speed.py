@@ -54,7 +54,7 @@ SIZE = (32, 32)
 CHANGED_SHARE = 0.01
 DEADLINE_SECONDS = 600.0
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled")]
 
 
 @dataclass(frozen=True)
