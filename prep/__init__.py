@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from prep.errors import ConflictError, ItemError, OutputError, PrepError, SourceError, StageError, StoppedError, UsageError, WorkerError
     from prep.inspection import Inspection, inspect_dataset
     from prep.merging import MergeSummary, merge_datasets
-    from prep.prepare import BuildOptions, Prepared
+    from prep.options import BuildOptions
+    from prep.prepare import Prepared
     from prep.recipe import ShardOptions
     from prep.records import Failure
     from prep.report import Reporter, SilentReporter, StderrReporter

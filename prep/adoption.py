@@ -22,7 +22,7 @@ from manifests.verification import file_sha256
 from prep.errors import SourceError, UsageError
 from prep.executors import default_workers
 from prep.labels import label_specs
-from prep.prepare import filled_splits
+from prep.options import filled_splits
 from prep.records import Listing, Record
 from prep.report import Reporter, StderrReporter
 from prep.sources.files import FolderFiles, list_files, without_raw_suffix

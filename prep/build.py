@@ -29,13 +29,15 @@ from prep.latersurvey import survey_built
 from prep.look import keep_known
 from prep.lookahead import Look, looking_ahead
 from prep.moving import copy_moved
+from prep.options import BuildOptions, with_splits
 from prep.output import check_output
 from prep.plan import PrintsById
-from prep.prepare import BuildOptions, Prepared, none_usable, prepare, prepare_again, with_splits
+from prep.prepare import Prepared, none_usable, prepare
 from prep.present import damage_of
 from prep.records import Failure, Listing
 from prep.remembering import remember
 from prep.report import Reporter, StderrReporter
+from prep.retrying import prepare_again
 from prep.rows import dataset_metadata, dataset_rows
 from prep.shards import WrittenShard
 from prep.sources.detect import list_source

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 import click
 
 from prep.errors import UsageError
+from prep.options import BuildOptions
 from prep.params import FoldersParam, ScaleParam, SizeParam, SplitsParam
-from prep.prepare import BuildOptions
 from prep.recipe import ShardOptions
 from prep.recipefile import read_recipe, with_flags
 from prep.sources.detect import SourceOptions

@@ -4,75 +4,29 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from manifests.errors import InvalidManifestError
 from manifests.manifest import Manifest
-from manifests.metadata import read_metadata
 from manifests.names import collisions
-from manifests.schema import METADATA_NAME
-from prep.again import survey_beside_rows, what_failed
-from prep.errors import OutputError, SourceError, UsageError
+from prep.errors import SourceError, UsageError
 from prep.executors import Workers
 from prep.known import Known
 from prep.look import Seen, look_into, read_contents, read_known
 from prep.lookahead import Look
+from prep.options import BuildOptions, filled_splits, stored_options
 from prep.output import load_existing
 from prep.plan import Plan, Prints, Prospect, content_prints, make_plan, stat_prints, unsure_of
 from prep.recipe import Recipe, ShardOptions, differences
 from prep.records import Failure, Listing
 from prep.report import Reporter
 from prep.sampleids import ambiguous_ids
-from prep.sources.detect import SourceOptions
 from prep.splitcolumns import check_given
 from prep.splits import SplitSpec
 from prep.survey import Survey, resolve_recipe
 from prep.text import counted, shown
-
-
-@dataclass(frozen=True, kw_only=True)
-class BuildOptions:
-    """How to build; what is left out is taken from the dataset that is there, or else found out.
-
-    Attributes:
-        source: what the source is and which columns of a table mean what.
-        shards: size, channels, dtype and range of the arrays.
-        splits: splits, groups and folds.
-        workers: processes; None takes one per processor, or fewer for few items; 1 works in this process.
-        prune: drop rows whose raw item is gone, with their shards; else they stay.
-        checksum: tell changed raw files by content, not by size and time.
-        item_timeout: seconds that one raw item may take before it counts as failed, also with one worker, which is a process of
-            its own then; None is ten minutes in worker processes and no limit in this one; 0 is no limit.
-        stop_after_failures: end the build when so many items have failed.
-        whole: whether `shards` are a whole recipe, of which nothing is taken from the dataset that is there.
-        only_failed: build what is in failures.csv and nothing else: every other row stays as it is, whatever became of its raw item,
-            and what is new in the source stays out.
-    """
-
-    source: SourceOptions = field(default_factory=SourceOptions)
-    shards: ShardOptions = field(default_factory=ShardOptions)
-    splits: SplitSpec | None = None
-    workers: int | None = None
-    prune: bool = False
-    checksum: bool = False
-    item_timeout: float | None = None
-    stop_after_failures: int | None = None
-    whole: bool = False
-    only_failed: bool = False
-
-    def __post_init__(self) -> None:
-        if self.workers is not None and self.workers < 1:
-            raise UsageError(f"workers must be a positive integer, got {self.workers}")
-        if self.item_timeout is not None and not 0 <= self.item_timeout < threading.TIMEOUT_MAX:
-            raise UsageError(f"item_timeout must be seconds, or 0 for no limit, got {self.item_timeout}")
-        if self.stop_after_failures is not None and self.stop_after_failures < 1:
-            raise UsageError(f"stop_after_failures must be a positive integer, got {self.stop_after_failures}")
-        if self.only_failed and (self.shards != ShardOptions() or self.splits is not None or self.prune or self.whole):
-            raise UsageError("only_failed leaves a dataset its recipe, splits and rows; leave out shards, splits, prune and whole")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +81,7 @@ def prepare(
     """
     old = load_existing(out)
     stored = old.metadata.recipe if old else {}
-    asked = options.shards if options.whole else options.shards.filled_from(_stored_options(out, stored))
+    asked = options.shards if options.whole else options.shards.filled_from(stored_options(out, stored))
     shard_options = asked.with_code((os.getcwd(),))
     workers.run_users_code = shard_options.have_users_code
     splits = filled_splits(options.splits, old.metadata.splits if old else {})
@@ -144,22 +98,22 @@ def prepare(
         raise none_usable(listing, [*listing.failures, *seen.failures])
     survey = Survey(records.ids, seen.known.facts[seen.usable]) if listing.format == "images" and not later else Survey()
     recipe, notes = resolve_recipe(listing.format, shard_options, survey)
-    _check_label_origin(out, stored, listing)
+    check_label_origin(out, stored, listing)
     for note in [] if later else [*survey.notes(), *notes]:
         report.note(note)
-    _check_ambiguous(records.ids, recipe)
+    check_ambiguous(records.ids, recipe)
     by_stat = stat_prints(records, recipe.digest, seen.known.prints_for(recipe.digest, seen.usable))
     seen = replace(seen, known=seen.known.with_prints(recipe.digest, seen.usable, by_stat))
-    prospect = _prospect(seen, by_stat, recipe.digest, checksum=options.checksum)
+    prospect = prospect_of(seen, by_stat, recipe.digest, checksum=options.checksum)
     if old is not None and not options.checksum and stored.get("digest") == recipe.digest:
         unsure = unsure_of(records, prospect, old)
         if len(unsure):  # a row may have been told by content: reading a file is cheaper than building it again
             read_contents(listing.root, seen, seen.usable[unsure], workers, report)
-            prospect = _prospect(seen, by_stat, recipe.digest, checksum=False)
+            prospect = prospect_of(seen, by_stat, recipe.digest, checksum=False)
     plan = make_plan(records, prospect, recipe.digest, old, stored.get("digest"), look=look)
     failures = [*listing.failures, *seen.failures]
     gone = [] if options.prune else plan.gone_without(failures)
-    _check_gone(gone, plan, recipe_changed=stored.get("digest") not in {None, recipe.digest})
+    check_gone(gone, plan, recipe_changed=stored.get("digest") not in {None, recipe.digest})
     if old and stored.get("digest") != recipe.digest:
         report.note(f"recipe changed: {'; '.join(differences(stored.get('recipe', {}), recipe.as_dict()))}")
     report.note(
@@ -183,97 +137,6 @@ def prepare(
     )
 
 
-def prepare_again(
-    listing: Listing, out: Path, options: BuildOptions, workers: Workers, report: Reporter, *, look: Look, failed: Sequence[Failure]
-) -> Prepared:
-    """Find out all that can be known before what failed is built again, and nothing else.
-
-    Args:
-        listing: of the whole source.
-        out: the dataset's folder.
-        options: of the build.
-        workers: where files are read.
-        report: is told what is tried again.
-        look: says what is wrong with the shards that are there.
-        failed: the rows of the dataset's failures.csv.
-
-    Raises:
-        PrepError: as `build_shards`.
-    """
-    old = load_existing(out)
-    if old is None:
-        raise UsageError(f"{out}: holds no dataset; build it first")
-    stored, splits = old.metadata.recipe, filled_splits(None, old.metadata.splits)
-    shard_options = _stored_options(out, stored).with_code((os.getcwd(),))
-    workers.run_users_code = shard_options.have_users_code
-    _check_label_origin(out, stored, listing)
-    again = what_failed(listing, old, failed)
-    if again.lost:
-        names = shown([failure.source for failure in again.lost])
-        report.note(f"no longer in failures.csv: {counted(len(again.lost), 'raw item')} that the source no longer has: {names}")
-    for failure in again.due.failures:
-        report.failed(failure)
-    check_given(again.listing.records, splits)
-    before = read_known(out)
-    seen = look_into(again.due, before, workers, report, header=True, content=options.checksum, stop_after=options.stop_after_failures)
-    records = again.due.records.select(seen.usable)
-    facts = seen.known.facts[seen.usable]
-    survey = survey_beside_rows(old, before, records.sources, facts) if listing.format == "images" else Survey()
-    recipe = _same_recipe(out, stored, listing, shard_options, survey)
-    _check_ambiguous([*records.ids, *again.others.ids], recipe)
-    # A row whose raw item has another name now is another's, and that of an equal item beside it: neither is moved.
-    by_stat = stat_prints(records, recipe.digest, seen.known.prints_for(recipe.digest, seen.usable))
-    seen = replace(seen, known=seen.known.with_prints(recipe.digest, seen.usable, by_stat))
-    prospect = replace(_prospect(seen, by_stat, recipe.digest, checksum=options.checksum), by_content=False)
-    plan = replace(make_plan(records, prospect, recipe.digest, old, recipe.digest, look=look), others_stay=True)
-    _check_gone(plan.gone, plan, recipe_changed=False)
-    due = len(again.due.records) + len(again.due.failures)
-    report.note(f"retry: {due:,} of {counted(len(failed), 'raw item')} that failed; rows that stay as they are: {len(plan.gone):,}")
-    return Prepared(
-        listing=again.listing,
-        shards=shard_options,
-        recipe=recipe,
-        splits=splits,
-        plan=plan,
-        failures=[*again.due.failures, *seen.failures],
-        old=old,
-        prune=False,
-        known=seen.known if before is None else before.updated(seen.known),
-        seen=seen,
-        awaits_survey=False,
-        found=due,
-    )
-
-
-def with_splits(options: BuildOptions, out: Path) -> BuildOptions:
-    """Return the options with what the splits, remembered ones included, ask of the source.
-
-    Raises:
-        OutputError: what is remembered cannot be read.
-    """
-    try:
-        stored = read_metadata(out / METADATA_NAME).splits
-    except (FileNotFoundError, NotADirectoryError, InvalidManifestError):
-        stored = {}  # none there; or `prepare` says what is wrong with it
-    except OSError as error:
-        raise OutputError(f"{out / METADATA_NAME}: cannot be read: {error.strerror or error}") from error
-    splits = filled_splits(options.splits, stored)
-    if splits is None:
-        return options
-    table = replace(options.source.table, other_columns=splits.columns)
-    return replace(options, source=replace(options.source, table=table, split_folders=splits.folders))
-
-
-def filled_splits(splits: SplitSpec | None, stored: Mapping[str, Any]) -> SplitSpec | None:
-    """Return the spec with what it leaves out taken from what `dataset.json` says.
-
-    Raises:
-        UsageError: that is no spec.
-    """
-    before = SplitSpec.from_dict(stored)
-    return before if splits is None else splits.filled_from(before)
-
-
 def none_usable(listing: Listing, failures: Sequence[Failure]) -> SourceError:
     """Return the error of a source of which not one item can be used; each is listed with its reason."""
     reasons = sorted(f"{failure.source}: {failure.stage}: {failure.error}" for failure in failures)
@@ -281,26 +144,12 @@ def none_usable(listing: Listing, failures: Sequence[Failure]) -> SourceError:
     return SourceError(f"not one of {counted(found, 'raw item')} could be used; mend or replace them:", reasons)
 
 
-def _same_recipe(out: Path, stored: Mapping[str, Any], listing: Listing, options: ShardOptions, survey: Survey) -> Recipe:
-    """Return the recipe of the dataset that is there, if a build of the whole source would not make it another.
+def check_label_origin(out: Path, stored: Mapping[str, Any], listing: Listing) -> None:
+    """Refuse to give a dataset's IDs labels from elsewhere, as a forgotten --labels would.
 
     Raises:
-        SourceError: it would.
+        UsageError: they come from elsewhere.
     """
-    try:
-        recipe, _ = resolve_recipe(listing.format, options, survey)
-        reasons = "; ".join(differences(stored.get("recipe", {}), recipe.as_dict()))
-    except (SourceError, UsageError) as error:
-        reasons = str(error)
-    if reasons:
-        raise SourceError(
-            f"{out}: what failed cannot be built by the recipe of the others; run build-shards on the whole source: {reasons}"
-        )
-    return recipe
-
-
-def _check_label_origin(out: Path, stored: Mapping[str, Any], listing: Listing) -> None:
-    """Refuse to give a dataset's IDs labels from elsewhere, as a forgotten --labels would."""
     before = stored.get("labels", listing.label_origin)
     if before != listing.label_origin:
         raise UsageError(
@@ -309,15 +158,7 @@ def _check_label_origin(out: Path, stored: Mapping[str, Any], listing: Listing) 
         )
 
 
-def _stored_options(out: Path, stored: Mapping[str, Any]) -> ShardOptions:
-    try:
-        return ShardOptions.from_dict(dict(stored.get("options", {})))
-    except (UsageError, TypeError, ValueError) as error:
-        path = out / METADATA_NAME
-        raise OutputError(f"{path}: the recipe's options cannot be understood; mend it or choose another folder: {error}") from error
-
-
-def _prospect(seen: Seen, by_stat: Prints, recipe_digest: str, *, checksum: bool) -> Prospect:
+def prospect_of(seen: Seen, by_stat: Prints, recipe_digest: str, *, checksum: bool) -> Prospect:
     """Return the fingerprints by the kind of identity that was asked for, and by the other as far as that is known."""
     by_content = content_prints(seen.known.digests[seen.usable], recipe_digest)
     if checksum:
@@ -325,8 +166,12 @@ def _prospect(seen: Seen, by_stat: Prints, recipe_digest: str, *, checksum: bool
     return Prospect(wanted=by_stat, other=by_content, by_content=False)
 
 
-def _check_gone(gone: Sequence[str], plan: Plan, *, recipe_changed: bool) -> None:
-    """Refuse to keep rows of items that are gone where they cannot stand beside the new ones."""
+def check_gone(gone: Sequence[str], plan: Plan, *, recipe_changed: bool) -> None:
+    """Refuse to keep rows of items that are gone where they cannot stand beside the new ones.
+
+    Raises:
+        SourceError: there are such.
+    """
     if gone and recipe_changed:
         raise SourceError(
             f"{counted(len(gone), 'row')} without a raw item were built by another recipe and cannot be built again: {shown(list(gone))}; "
@@ -340,8 +185,12 @@ def _check_gone(gone: Sequence[str], plan: Plan, *, recipe_changed: bool) -> Non
         )
 
 
-def _check_ambiguous(record_ids: Iterable[str], recipe: Recipe) -> None:
-    """Refuse IDs that could be a raw item's or one of its samples', where it is left to the user's function which they are."""
+def check_ambiguous(record_ids: Iterable[str], recipe: Recipe) -> None:
+    """Refuse IDs that could be a raw item's or one of its samples', where it is left to the user's function which they are.
+
+    Raises:
+        SourceError: there are such.
+    """
     ids = ambiguous_ids(list(record_ids)) if recipe.may_give_several and not recipe.always_gives_several else []
     if ids:
         raise SourceError(

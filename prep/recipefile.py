@@ -14,7 +14,7 @@ from manifests.regularfile import open_regular
 from prep.errors import UsageError
 from prep.limits import MAX_RECIPE_BYTES
 from prep.numbers import exact_number
-from prep.prepare import BuildOptions
+from prep.options import BuildOptions
 from prep.problems import RecipeProblem, found, one_of, refusal
 from prep.recipe import ShardOptions
 from prep.sources.detect import SourceOptions

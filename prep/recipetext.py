@@ -8,7 +8,7 @@ from typing import Any
 
 import tomli_w
 
-from prep.prepare import BuildOptions
+from prep.options import BuildOptions
 from prep.splits import SplitSpec
 
 

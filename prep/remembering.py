@@ -12,7 +12,7 @@ from typing import Any
 
 from manifests.schema import STATE_FOLDER
 from prep.errors import UsageError
-from prep.prepare import BuildOptions
+from prep.options import BuildOptions
 from prep.sources.detect import SourceOptions
 from prep.sources.table import TableOptions
 

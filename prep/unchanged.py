@@ -14,9 +14,10 @@ import numpy as np
 from manifests.atomic import replacing
 from manifests.columns import Column, values_of
 from manifests.schema import FAILURES_NAME, MANIFEST_NAME, METADATA_NAME, STATE_FOLDER
+from prep.options import BuildOptions
 from prep.owners import owners_of
 from prep.plan import packed
-from prep.prepare import BuildOptions, Prepared
+from prep.prepare import Prepared
 
 _NAME = "done.json"
 _BLOCK = 65_536

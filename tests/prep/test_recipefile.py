@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from prep.errors import UsageError
 from prep.limits import MAX_RECIPE_BYTES
-from prep.prepare import BuildOptions
+from prep.options import BuildOptions
 from prep.recipe import ShardOptions, differences
 from prep.recipefile import SECTIONS, read_recipe, with_flags
 from prep.recipetext import recipe_text
