@@ -166,7 +166,11 @@ class _ProcessPool:
         self._executor: Executor | None = None
 
     def start(self, fresh: bool) -> Executor:  # noqa: FBT001  # called by position
-        """Start processes, as fresh interpreters or as it takes the least time; those that were there are ended."""
+        """Start processes, as fresh interpreters or as it takes the least time; those that were there are ended.
+
+        Raises:
+            WorkerError: the system has no room for them.
+        """
         from loky import ProcessPoolExecutor  # noqa: PLC0415  # slow to import, and one worker does without
 
         from prep.copies import interrupts_blocked  # noqa: PLC0415
@@ -174,12 +178,18 @@ class _ProcessPool:
 
         self.end(kill=True)
         context = StartContext()
-        with held_off(note=None), context.first_processes(fresh=fresh), interrupts_blocked():
-            executor: Executor = ProcessPoolExecutor(
-                max_workers=self._count, context=context, initializer=begin_worker, initargs=(os.getpid(), self._watch)
-            )
-            self._executor = executor
-            executor.submit(os.getpid)  # starts the processes, which inherit what is blocked
+        try:
+            with held_off(note=None), context.first_processes(fresh=fresh), interrupts_blocked():
+                executor: Executor = ProcessPoolExecutor(
+                    max_workers=self._count, context=context, initializer=begin_worker, initargs=(os.getpid(), self._watch)
+                )
+                self._executor = executor
+                executor.submit(os.getpid)  # starts the processes, which inherit what is blocked
+        except OSError as error:
+            raise WorkerError(
+                f"worker processes cannot be started: {error.strerror or error}; is there enough memory, and room for processes "
+                "(ulimit -u)? try --workers 1"
+            ) from error
         return executor
 
     def end(self, *, kill: bool) -> None:

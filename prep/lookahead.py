@@ -49,9 +49,15 @@ def looking_ahead(out: Path) -> Iterator[Look]:
     context = get_context("fork")
     reader, writer = context.Pipe(duplex=False)
     copy = context.Process(target=_look, args=(out, reader, writer), daemon=True)
-    with held_off(note=None), copying(), interrupts_blocked():
-        copy.start()
-    writer.close()
+    try:
+        with held_off(note=None), copying(), interrupts_blocked():
+            copy.start()
+    except OSError:  # no more memory or processes are to be had; who cannot do without will say so
+        reader.close()
+        yield damage_of
+        return
+    finally:
+        writer.close()
     try:
         yield lambda manifest: _answer(reader, manifest)
     finally:

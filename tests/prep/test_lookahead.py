@@ -96,8 +96,9 @@ def test_what_a_copy_cannot_tell_is_looked_for_here(during: str, out: Path) -> N
         "prep.lookahead.default_workers = lambda: 1",
         "threading.Thread(target=threading.Event().wait, daemon=True).start()",
         "(out / '.prep/build').mkdir(); (out / '.prep/build/commit.json').touch()",
+        "def no_fork():\n    raise BlockingIOError\n\nos.fork = no_fork",
     ],
-    ids=["small", "one processor", "a thread", "amid a changeover"],
+    ids=["small", "one processor", "a thread", "amid a changeover", "no process to be had"],
 )
 def test_no_copy_is_made_where_it_would_not_help(before: str, out: Path) -> None:
     assert looked_here(out, "    assert not multiprocessing.active_children()", before)

@@ -122,3 +122,14 @@ def test_a_build_by_a_function_of_the_users_has_fresh_workers(tmp_path: Path) ->
     ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     assert [int(np.load(tmp_path / "out" / "shards" / f"{number}.npy")[0]) for number in range(4)] == [0] * 4
+
+
+@pytest.mark.parametrize(
+    "before", ["import os; os.fork = no", "import _posixsubprocess as p; p.fork_exec = no; " + THREAD], ids=["copies", "fresh"]
+)
+def test_a_system_without_room_for_processes_is_told_in_one_line(before: str) -> None:
+    refuse = "def no(*args, **kwargs):\n    raise BlockingIOError(11, 'Resource temporarily unavailable')\n\n"
+    script = ASK_WORKERS.format(before=refuse + before, setting="pass", questions=("1",))
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert ran.returncode == 1
+    assert "WorkerError: worker processes cannot be started: Resource temporarily unavailable; " in ran.stderr.splitlines()[-1]
