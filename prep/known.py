@@ -87,6 +87,18 @@ class Known:
         prints[same] = self.prints[at[same]]
         return replace(now, recipe=self.recipe, prints=prints)
 
+    def last_prints(self, recipe: str, sources: PackedStrings) -> npt.NDArray[np.bytes_]:
+        """Return the fingerprints that files had when they were looked at, changed since or not: of dtype `S32`, shape (len(sources),).
+
+        Args:
+            recipe: of the fingerprints.
+            sources: of the files; that of one of which nothing is known is empty.
+        """
+        at = positions_among(sources, self.sources)
+        found = np.zeros(len(sources), dtype="S32")
+        found[at >= 0] = self.prints_for(recipe, at[at >= 0])
+        return found
+
     def prints_for(self, recipe: str, positions: Positions) -> npt.NDArray[np.bytes_]:
         """Return the fingerprints of some files by a recipe, empty where one is not known: of dtype `S32`, shape (k,)."""
         return self.prints[positions] if recipe == self.recipe and len(self.prints) else np.zeros(len(positions), dtype="S32")

@@ -248,13 +248,26 @@ def _are_good(row_prints: Prints, rows: Positions, prospect: Prospect, theirs: P
     return good
 
 
-def unsure_of(records: Records, prospect: Prospect, old: Manifest) -> Positions:
-    """Return the records whose row has another fingerprint than is known to be good, and whose content nobody knows: int64."""
+def unsure_of(records: Records, prospect: Prospect, old: Manifest, last: Prints) -> Positions:
+    """Return the records that only their content can tell from what their row was made of: int64.
+
+    Their row has another fingerprint than is known to be good, nobody knows their content, and the row may have been told by content.
+
+    Args:
+        records: of the raw files.
+        prospect: what their fingerprints would be.
+        old: the dataset that is there.
+        last: fingerprint by size and time of what each file was when it was last looked at: of dtype `S32`, shape (len(records),); empty
+            where nobody knows. A row that has it was told by these.
+    """
     owners = owners_of(old.table, records)
     owned = np.flatnonzero(owners >= 0)
     theirs = owners[owned]
-    bad = ~_are_good(prints_of(old), owned, prospect, theirs)
-    return np.unique(theirs[bad & (prospect.other[theirs] == b"")])
+    prints = prints_of(old)
+    bad = np.flatnonzero(~_are_good(prints, owned, prospect, theirs))
+    suspects = theirs[bad]
+    unsure = (prospect.other[suspects] == b"") & ((prints[owned[bad]] != last[suspects]) | (last[suspects] == b""))
+    return np.unique(suspects[unsure])
 
 
 def packed(old: Manifest, name: str) -> PackedStrings:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from manifests.manifest import Manifest
 from manifests.names import collisions
 from prep.errors import SourceError, UsageError
@@ -89,9 +91,8 @@ def prepare(
     if old and (asked != options.shards or splits != options.splits):
         report.note(f"options left out are those of {out}: {_written(shard_options, splits)}")
     later = may_survey_later and listing.format == "images" and shard_options.leave_nothing_open
-    seen = look_into(
-        listing, read_known(out), workers, report, header=not later, content=options.checksum, stop_after=options.stop_after_failures
-    )
+    before = read_known(out)
+    seen = look_into(listing, before, workers, report, header=not later, content=options.checksum, stop_after=options.stop_after_failures)
     records = listing.records.select(seen.usable)
     if not len(records):
         # Before the recipe, which would be resolved from nothing and be another than that of the dataset there.
@@ -106,8 +107,9 @@ def prepare(
     seen = replace(seen, known=seen.known.with_prints(recipe.digest, seen.usable, by_stat))
     prospect = prospect_of(seen, by_stat, recipe.digest, checksum=options.checksum)
     if old is not None and not options.checksum and stored.get("digest") == recipe.digest:
-        unsure = unsure_of(records, prospect, old)
-        if len(unsure):  # a row may have been told by content: reading a file is cheaper than building it again
+        last = np.zeros(len(records), dtype="S32") if before is None else before.last_prints(recipe.digest, records.sources)
+        unsure = unsure_of(records, prospect, old, last)
+        if len(unsure):  # reading a file is cheaper than building it again
             read_contents(listing.root, seen, seen.usable[unsure], workers, report)
             prospect = prospect_of(seen, by_stat, recipe.digest, checksum=False)
     plan = make_plan(records, prospect, recipe.digest, old, stored.get("digest"), look=look)

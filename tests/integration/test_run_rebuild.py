@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from command_line import build, check_refused, prep, set_age, snapshot, write_array, write_image, write_pets
+from command_line import STATE_FOLDER, build, check_refused, prep, set_age, snapshot, write_array, write_image, write_pets
 
 from manifests import load_manifest
+from prep import SilentReporter, build_shards
 
 
 def numbers(*arguments: str | Path) -> dict[str, int]:
@@ -48,6 +49,20 @@ def test_a_touched_file_is_built_again_and_no_other(aged: Path, out: Path) -> No
     changed = {path for path, time in ages(out).items() if time != times[path]}
     assert changed == {"shards/cats/001.npy"}
     assert {path for path, digest in snapshot(out).items() if before[path] != digest} == {"manifest.csv"}  # its fingerprint
+
+
+def test_a_changed_file_of_a_row_told_by_size_and_time_is_read_once(aged: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build_shards(aged, out, report=SilentReporter())
+    set_age(aged / "cats" / "001.png", 2_000)
+    monkeypatch.setattr("prep.prepare.read_contents", lambda *_: pytest.fail("a file is read only to be read again"))
+    assert build_shards(aged, out, report=SilentReporter()).rebuilt == 1
+
+
+def test_that_of_a_row_told_by_content_is_looked_into_first(aged: Path, out: Path) -> None:
+    build(aged, out, "--checksum")
+    (out / STATE_FOLDER / "known").unlink()
+    set_age(aged / "cats" / "001.png", 2_000)
+    assert numbers(aged, out) == {"found": 8, "kept": 8}
 
 
 def test_changed_pixels_are_built_again(aged: Path, out: Path) -> None:
