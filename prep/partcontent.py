@@ -1,8 +1,7 @@
-"""What a part says, as text in columns: written by a worker, and read back as what a stranger may have written."""
+"""What a part says, in columns: written by a worker, and read back as what a stranger may have written."""
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from manifests.strings import PackedStrings, Positions
 from prep.known import DEPTHS, DIGEST_BYTES, FACTS, facts_row
 from prep.limits import MAX_SAMPLES
 from prep.moments import decode_moments, some_moments
+from prep.momentsource import MomentBlock
 from prep.sampleids import sample_ids
 from prep.shards import WrittenShard, shard_bytes
 from prep.sources.facts import ImageFacts
@@ -110,7 +110,7 @@ class PartContent:
         )
 
     def encode(self) -> bytes:
-        """Return this as two lines: the columns in JSON, and the moments."""
+        """Return this as bytes: the columns in a line of JSON, and behind it the moments."""
         columns = {
             "ids": list(self.ids),
             "fingerprints": list(self.fingerprints),
@@ -119,23 +119,23 @@ class PartContent:
             "sha256s": self.sha256s.tobytes().hex(),
             "facts": {name: self.facts[name].astype(np.int64).tolist() for name in _MOST_OF_FACTS} if len(self.facts) else {},
         }
-        return json.dumps(columns).encode() + b"\n" + base64.b64encode(self.moments) + b"\n"
+        return json.dumps(columns).encode() + b"\n" + self.moments
 
     @classmethod
-    def decode(cls, text: bytes) -> PartContent:
+    def decode(cls, content: bytes) -> PartContent:
         """Return what `encode` wrote, every value checked.
 
         Raises:
             ValueError, TypeError, KeyError, RecursionError: it is damaged, or no build has written it.
         """
-        line, moments, rest = text.split(b"\n", 2)
+        line, _, moments = content.partition(b"\n")
         raw = json.loads(line)
-        if rest or len(raw) != len(_COLUMNS) or any(name not in raw for name in _COLUMNS):
+        if type(raw) is not dict or raw.keys() != _COLUMNS:
             raise ValueError("it has other columns")
         ids, fingerprints = (_texts(raw[name]) for name in ("ids", "fingerprints"))
         numbers = _integers(raw["numbers"], len(ids), MAX_SAMPLES)
         count = int(np.maximum(numbers, 1).sum())
-        content = cls(
+        decoded = cls(
             ids=ids,
             fingerprints=fingerprints,
             numbers=numbers.astype(np.int32),
@@ -143,10 +143,10 @@ class PartContent:
             dtypes=_checked_column(raw["dtypes"], count),
             sha256s=np.frombuffer(_digests(raw["sha256s"]), dtype=np.uint8).reshape(count, DIGEST_BYTES),
             facts=_checked_facts(raw["facts"], len(ids)),
-            moments=base64.b64decode(moments, validate=True),
+            moments=moments,
         )
-        content._check()
-        return content
+        decoded._check()
+        return decoded
 
     def _check(self) -> None:
         """Refuse columns that each are sound and do not go together, and names that no build gives.
@@ -169,7 +169,18 @@ class PartContent:
             raise ValueError("moments of no array")
 
 
-_COLUMNS = ("ids", "fingerprints", "numbers", "shapes", "dtypes", "sha256s", "facts")
+def moments_in(content: bytes) -> MomentBlock:
+    """Return the moments of what `PartContent.encode` gave, which is known to be as it was."""
+    line, _, moments = content.partition(b"\n")
+    raw = json.loads(line)
+    shapes, dtypes = (
+        Coded(codes=np.array(codes, dtype=np.uint64), distinct=PackedStrings(texts)) for texts, codes in (raw["shapes"], raw["dtypes"])
+    )
+    digests = np.frombuffer(bytes.fromhex(raw["sha256s"]), dtype=np.uint8).reshape(-1, DIGEST_BYTES)
+    return MomentBlock(digests=digests, lengths=lengths_of_moments(shapes, dtypes), moments=moments)
+
+
+_COLUMNS = {"ids", "fingerprints", "numbers", "shapes", "dtypes", "sha256s", "facts"}
 
 
 def _coded(values: Sequence[str]) -> Coded:

@@ -21,8 +21,10 @@ from manifests.atomic import TEMPORARY_PREFIX, sync_folder
 from manifests.durable import sync_below
 from manifests.regularfile import open_regular
 from manifests.strings import PackedStrings, Positions
+from prep.errors import OutputError
 from prep.joining import Finder
-from prep.partcontent import PartContent
+from prep.momentsource import MomentBlock
+from prep.partcontent import PartContent, moments_in
 from prep.records import Record
 from prep.shards import WrittenShard
 from prep.sources.facts import ImageFacts
@@ -32,9 +34,11 @@ PART_FOLDER = "parts"
 
 _VERSION = 2
 
-_SUFFIX = ".jsonl"
+_SUFFIX = ".part"
+_SUFFIXES = {_SUFFIX, ".jsonl"}
+"""The other one is that of an earlier release, whose parts cannot be read any more."""
 
-UNREADABLE = (OSError, ValueError, TypeError, KeyError, RecursionError)
+_UNREADABLE = (OSError, ValueError, TypeError, KeyError, RecursionError)
 """What reading a part raises that is damaged, of another release, or no part at all."""
 
 Done = tuple[Record, Sequence[WrittenShard], ImageFacts | None]
@@ -99,8 +103,8 @@ def write_part(target: Path, done: Sequence[Done], *, fingerprints: Mapping[str,
         return Written.nothing()
     ids = [record.id for record, _, _ in done]
     content = PartContent.of(ids, [fingerprints[id_] for id_ in ids], [shards for _, shards, _ in done], [facts for _, _, facts in done])
-    [path] = _write(target, [content], (target / path for path in content.paths()))
-    return _written(content, path, np.array([positions[id_] for id_ in ids], dtype=np.int64))
+    [digest] = _write(target, [content], (target / path for path in content.paths()))
+    return _written(content, digest, np.array([positions[id_] for id_ in ids], dtype=np.int64))
 
 
 def read_part(path: Path) -> PartContent:
@@ -109,12 +113,25 @@ def read_part(path: Path) -> PartContent:
     Raises:
         OSError, ValueError, TypeError, KeyError, RecursionError: it cannot be read, is damaged, or no build has written it.
     """
-    with open_regular(path) as file:
-        header, _, text = file.read().partition(b"\n")
-    content = PartContent.decode(text)
-    if json.loads(header) != _header(content, text):
-        raise ValueError("it is damaged, or of another release")
+    content, _ = _read(path)
     return content
+
+
+def read_moments(target: Path, part: PartRows) -> MomentBlock:
+    """Return the moments in a part that was written or read before.
+
+    Raises:
+        OutputError: it is not as it was.
+    """
+    path = target / PART_FOLDER / _name(part.digest)
+    try:
+        with open_regular(path) as file:
+            content = file.read().partition(b"\n")[2]
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be read any more: {error.strerror or error}; build again") from error
+    if hashlib.sha256(content).hexdigest() != part.digest:
+        raise OutputError(f"{path}: was changed while a build ran; build again")
+    return moments_in(content)
 
 
 def read_parts(target: Path, due: Due) -> Found:
@@ -129,8 +146,8 @@ def read_parts(target: Path, due: Due) -> Found:
     found, is_done = Found(), np.zeros(len(due.ids), dtype=np.bool_)
     for path in _parts_in(target):
         try:
-            content = read_part(path)
-        except UNREADABLE:
+            content, digest = _read(path)
+        except _UNREADABLE:
             found.damaged.append(path)
             continue
         at = due.positions(content)
@@ -139,8 +156,8 @@ def read_parts(target: Path, due: Due) -> Found:
         new[true] = ~is_done[at[true]]  # a chunk that was done twice may be told of twice
         is_done[at[new]] = True
         which = np.flatnonzero(new)
-        if true.all():
-            found.whole.append(_written(content, path, np.maximum(at, 0)).select(which))
+        if true.all() and path.name == _name(digest):
+            found.whole.append(_written(content, digest, at).select(which))
         else:
             found.kept[path] = np.stack([which, at[which]])
     return found
@@ -160,9 +177,11 @@ def settle_parts(target: Path, found: Found) -> list[Written]:
     """
     replaced = {path: which for path, (which, _) in found.kept.items() if len(which)}
     new = _write(target, (_read_again(path).select(which) for path, which in replaced.items()), ())
-    written = [*found.whole, *(_written(_read_again(path), path, found.kept[old][1]) for old, path in zip(replaced, new, strict=True))]
-    stale = {*found.kept, *found.damaged}
-    for path in stale.difference(new):
+    written = list(found.whole)
+    for old, digest in zip(replaced, new, strict=True):
+        written.append(_written(_read_again(target / PART_FOLDER / _name(digest)), digest, found.kept[old][1]))
+    stale = {path for path in (*found.kept, *found.damaged) if path.name not in set(map(_name, new))}
+    for path in stale:
         path.unlink()
     if stale:
         sync_folder(target / PART_FOLDER)
@@ -176,16 +195,30 @@ def count_done(target: Path) -> int:
         try:
             with open_regular(path) as file:
                 count += int(json.loads(file.readline())["records"])
-        except UNREADABLE:
+        except _UNREADABLE:
             continue
     return count
 
 
 def _parts_in(target: Path) -> list[Path]:
-    return sorted((target / PART_FOLDER).glob(f"*{_SUFFIX}"))
+    return sorted(path for path in (target / PART_FOLDER).glob("*") if path.suffix in _SUFFIXES)
 
 
-def _written(content: PartContent, path: Path, positions: Positions) -> Written:
+def _name(digest: str) -> str:
+    return f"{digest[:32]}{_SUFFIX}"
+
+
+def _read(path: Path) -> tuple[PartContent, str]:
+    """Return what a part says, and its SHA-256 in hex."""
+    with open_regular(path) as file:
+        header, _, encoded = file.read().partition(b"\n")
+    content, digest = PartContent.decode(encoded), hashlib.sha256(encoded).hexdigest()
+    if json.loads(header) != _header(content, digest):
+        raise ValueError("it is damaged, or of another release")
+    return content, digest
+
+
+def _written(content: PartContent, digest: str, positions: Positions) -> Written:
     """Return what a part says, without what it alone has to know."""
     count = len(content.sha256s)
     return Written(
@@ -195,37 +228,35 @@ def _written(content: PartContent, path: Path, positions: Positions) -> Written:
         dtypes=content.dtypes,
         sha256s=content.sha256s,
         facts=content.facts,
-        parts=(PartRows(name=path.name, rows=count),),
+        parts=(PartRows(digest=digest, rows=count),),
         rows=np.arange(count),
     )
 
 
-def _write(target: Path, contents: Iterable[PartContent], shards: Iterable[Path]) -> list[Path]:
-    """Write parts after their shards are on the disk; return where they lie."""
+def _write(target: Path, contents: Iterable[PartContent], shards: Iterable[Path]) -> list[str]:
+    """Write parts after their shards are on the disk; return the SHA-256 of each, in hex."""
     folder = target / PART_FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    new: dict[Path, Path] = {}
+    temporary: dict[str, Path] = {}
     try:
         for content in contents:
-            text = content.encode()
-            header = _header(content, text)
-            name = header["sha256"][:32]
-            temporary = folder / f"{TEMPORARY_PREFIX}{name}"
-            new[temporary] = folder / f"{name}{_SUFFIX}"
-            temporary.write_bytes(json.dumps(header).encode() + b"\n" + text)
-        if new:
-            sync_below(target, chain(new, shards))
-        for temporary, path in new.items():
-            os.replace(temporary, path)
+            encoded = content.encode()
+            digest = hashlib.sha256(encoded).hexdigest()
+            temporary[digest] = folder / f"{TEMPORARY_PREFIX}{digest[:32]}"
+            temporary[digest].write_bytes(json.dumps(_header(content, digest)).encode() + b"\n" + encoded)
+        if temporary:
+            sync_below(target, chain(temporary.values(), shards))
+        for digest, path in temporary.items():
+            os.replace(path, folder / _name(digest))
     except BaseException:
-        for temporary in new:
-            temporary.unlink(missing_ok=True)
+        for path in temporary.values():
+            path.unlink(missing_ok=True)
         raise
-    return list(new.values())
+    return list(temporary)
 
 
-def _header(content: PartContent, text: bytes) -> dict[str, Any]:
-    return {"part": _VERSION, "records": len(content), "sha256": hashlib.sha256(text).hexdigest()}
+def _header(content: PartContent, digest: str) -> dict[str, Any]:
+    return {"part": _VERSION, "records": len(content), "sha256": digest}
 
 
 def _read_again(path: Path) -> PartContent:
@@ -236,7 +267,7 @@ def _read_again(path: Path) -> PartContent:
     """
     try:
         return read_part(path)
-    except UNREADABLE as error:
+    except _UNREADABLE as error:
         raise OSError(errno.EIO, "has changed since it was read", os.fspath(path)) from error
 
 

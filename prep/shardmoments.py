@@ -21,13 +21,12 @@ from manifests.schema import STATE_FOLDER
 from manifests.strings import Positions
 from manifests.table import Table
 from prep.digests import DigestFinder, Digests, digest_blocks
-from prep.errors import OutputError
 from prep.executors import Workers
 from prep.known import DIGEST_BYTES
 from prep.moments import moments_of
 from prep.momentsource import MomentBlock, MomentSource
 from prep.momentstore import StoredMoments, keep_moments
-from prep.parts import PART_FOLDER, UNREADABLE, read_part
+from prep.parts import read_moments
 from prep.report import Reporter
 from prep.shortage import check_shortage
 from prep.text import shown
@@ -77,15 +76,10 @@ class _PartMoments(MomentSource):
 
     def __init__(self, written: Written, stage: Path) -> None:
         super().__init__([part.rows for part in written.parts])
-        self._paths = [stage / PART_FOLDER / part.name for part in written.parts]
+        self._parts, self._stage = written.parts, stage
 
     def load(self, number: int) -> MomentBlock:
-        path = self._paths[number]
-        try:
-            content = read_part(path)
-        except UNREADABLE as error:
-            raise OutputError(f"{path}: was removed or changed while a build ran; build again") from error
-        return MomentBlock(digests=content.sha256s, lengths=content.lengths(), moments=content.moments)
+        return read_moments(self._stage, self._parts[number])
 
 
 class _ReadMoments(MomentSource):

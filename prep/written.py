@@ -28,11 +28,11 @@ class PartRows:
     """Where the moments of some samples are.
 
     Attributes:
-        name: of a part.
+        digest: SHA-256 of what a part says, in hex; its name follows from it.
         rows: samples that it tells of.
     """
 
-    name: str
+    digest: str
     rows: int
 
 
@@ -167,7 +167,7 @@ def for_each_kind(shapes: Coded, dtypes: Coded, function: Callable[[str, str], i
     values = np.zeros(len(shapes), dtype=np.int64)
     for start in range(0, len(shapes), _BLOCK):
         block = slice(start, start + _BLOCK)
-        kinds, inverse = np.unique(shapes.codes[block].astype(np.int64) * width + dtypes.codes[block], return_inverse=True)
+        kinds, inverse = np.unique(shapes.codes[block].astype(np.int64) * width + dtypes.codes[block].astype(np.int64), return_inverse=True)
         pairs = [(shapes.distinct[kind // width], dtypes.distinct[kind % width]) for kind in kinds.tolist()]
         values[block] = np.array([min(function(*pair), _MOST) for pair in pairs], dtype=np.int64)[inverse]
     return values

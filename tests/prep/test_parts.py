@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import errno
 import hashlib
 import json
@@ -18,9 +17,10 @@ from manifests import durable
 from manifests.names import default_path
 from manifests.strings import PackedStrings
 from prep import parts
+from prep.errors import OutputError
 from prep.known import facts_row
 from prep.moments import moments_of
-from prep.parts import PART_FOLDER, Done, Due, count_done, read_part, read_parts, settle_parts
+from prep.parts import PART_FOLDER, Done, Due, count_done, read_moments, read_part, read_parts, settle_parts
 from prep.records import Record
 from prep.shards import write_shard
 from prep.sources.facts import ImageFacts
@@ -140,18 +140,18 @@ def with_columns(**columns: Any) -> Callable[[bytes], bytes]:
     """Return a forger who changes columns; a function is given what was there."""
 
     def forged(content: bytes) -> bytes:
-        _, line, rest = content.split(b"\n", 2)
+        _, line, moments = content.split(b"\n", 2)
         raw = json.loads(line)
         raw |= {name: value(raw[name]) if callable(value) else value for name, value in columns.items()}
-        return sealed(json.dumps(raw).encode() + b"\n" + rest)
+        return sealed(json.dumps(raw).encode() + b"\n" + moments)
 
     return forged
 
 
 def with_moments(change: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
     def forged(content: bytes) -> bytes:
-        _, line, moments, _ = content.split(b"\n")
-        return sealed(line + b"\n" + change(moments) + b"\n")
+        _, line, moments = content.split(b"\n", 2)
+        return sealed(line + b"\n" + change(moments))
 
     return forged
 
@@ -160,7 +160,7 @@ def of_moments(*values: float) -> bytes:
     """Return moments of four arrays of three channels, whose first numbers are others than they were."""
     fields = np.zeros((12, 6))
     fields.ravel()[: len(values)] = values
-    return base64.b64encode(fields.tobytes())
+    return fields.tobytes()
 
 
 FACTS = {name: [0] * 3 for name in ("height", "width", "gray", "depth", "alpha", "animated", "there")}
@@ -169,7 +169,7 @@ UNTRUSTED: dict[str, Callable[[bytes], bytes]] = {
     "empty": lambda _: b"",
     "pickled": lambda _: b"\x80\x04\x95",
     "cut short": lambda content: content[:-40],
-    "a line short": lambda content: b"".join(content.splitlines(keepends=True)[:-1]),
+    "a line short": lambda content: content.split(b"\n", 1)[0] + b"\n",
     "a bit flipped": lambda content: content.replace(b'"1"', b'"3"'),
     "of an earlier release": lambda content: content.replace(b'{"part": 2', b'{"part": 1'),
     "lines of an earlier release": lambda _: b'{"part": 1, "records": 1, "sha256": ""}\n{"id": "a", "shards": []}\n',
@@ -177,7 +177,6 @@ UNTRUSTED: dict[str, Callable[[bytes], bytes]] = {
     "deep": lambda _: b"[" * 100_000,
     "deep behind the header": lambda content: content.splitlines(keepends=True)[0] + b"[" * 100_000 + b"\n\n",
     "no UTF-8": lambda content: content + b"\xff\n",
-    "another line": lambda content: sealed(content.split(b"\n", 1)[1] + b"x\n"),
     "another column": with_columns(code="x"),
     "ids are a text": with_columns(ids="abt"),
     "an id is a list": with_columns(ids=[["a"], "b", "tiled"]),
@@ -215,7 +214,7 @@ UNTRUSTED: dict[str, Callable[[bytes], bytes]] = {
     "facts of no depth": with_columns(facts=FACTS | {"depth": [9, 0, 0]}),
     "facts beyond measure": with_columns(facts=FACTS | {"width": [2**31, 0, 0]}),
     "facts are true": with_columns(facts=FACTS | {"gray": [True, False, True]}),
-    "moments are no base64": with_moments(lambda _: b"?"),
+    "moments are long": with_moments(lambda moments: moments + b"\n"),
     "moments are short": with_moments(lambda moments: moments[:-8]),
     "moments of no number": with_moments(lambda _: of_moments(np.nan)),
     "moments of fewer than none": with_moments(lambda _: of_moments(-1.0)),
@@ -249,7 +248,7 @@ def test_the_forger_of_these_tests_is_good_enough(forged: Callable[[bytes], byte
 
 
 def test_a_part_that_is_a_pipe_does_not_hold_a_build_up(target: Path) -> None:
-    os.mkfifo(target / PART_FOLDER / "x.jsonl")
+    os.mkfifo(target / PART_FOLDER / "x.part")
     assert done_in(target) == {"a", "b", "tiled"}
     assert count_done(target) == 3
 
@@ -269,7 +268,7 @@ def test_settling_keeps_what_is_done_and_no_more(target: Path, kept: dict[str, s
     assert names([done], kept) == done_in(target, kept) == done_in(target) == kept.keys()
     assert count_done(target) == len(kept)
     now = read_part(the_part(target))
-    assert (done.parts[0].name, done.parts[0].rows) == (the_part(target).name, len(now.sha256s))
+    assert (f"{done.parts[0].digest[:32]}.part", done.parts[0].rows) == (the_part(target).name, len(now.sha256s))
     assert now.encode() == whole.select(np.array([whole.ids.index(id_) for id_ in kept])).encode()
 
 
@@ -297,10 +296,43 @@ def test_a_link_in_the_place_of_a_folder_is_not_followed(name: str, tmp_path: Pa
     mine, target = tmp_path / "mine", tmp_path / "build"
     mine.mkdir()
     target.mkdir()
-    (mine / "precious.jsonl").touch()
+    (mine / "precious.part").touch()
     (target / name).symlink_to(mine)
     assert before(target) == set()
-    assert (mine / "precious.jsonl").exists()
+    assert (mine / "precious.part").exists()
+
+
+def test_parts_of_an_earlier_release_are_left_aside_and_told(target: Path) -> None:
+    path = the_part(target)
+    old = path.with_suffix(".jsonl")
+    path.rename(old)
+    old.write_bytes(UNTRUSTED["lines of an earlier release"](b""))
+    notes: list[str] = []
+    assert before(target, PRINTS, notes.append) == set()
+    assert [old.name in note for note in notes] == [True]
+    assert not old.exists()
+
+
+def test_a_part_under_another_name_is_written_under_its_own(target: Path) -> None:
+    path = the_part(target)
+    content = path.read_bytes()
+    path.rename(path.with_name("x.part"))
+    assert before(target) == {"a", "b", "tiled"}
+    assert the_part(target).name == path.name
+    assert path.read_bytes() == content
+
+
+def test_moments_are_read_from_a_part_that_is_as_it_was_and_no_other(target: Path) -> None:
+    [done] = read_parts(target, due(PRINTS)).whole
+    block, content = read_moments(target, done.parts[0]), read_part(the_part(target))
+    np.testing.assert_array_equal(block.digests, content.sha256s)
+    assert (block.moments, block.lengths.tolist()) == (content.moments, content.lengths().tolist())
+    the_part(target).write_bytes(with_columns(facts={})(the_part(target).read_bytes()))
+    with pytest.raises(OutputError, match="was changed"):
+        read_moments(target, done.parts[0])
+    the_part(target).unlink()
+    with pytest.raises(OutputError, match="cannot be read"):
+        read_moments(target, done.parts[0])
 
 
 def fails(*_: object) -> NoReturn:
@@ -321,4 +353,4 @@ def test_shards_are_flushed_before_the_part_has_its_name(tmp_path: Path, monkeyp
     monkeypatch.setattr(parts, "sync_below", lambda *_: seen.append([path.suffix for path in (tmp_path / PART_FOLDER).iterdir()]))
     write_part(tmp_path, done, PRINTS)
     assert seen == [[""]]
-    assert the_part(tmp_path).suffix == ".jsonl"
+    assert the_part(tmp_path).suffix == ".part"
