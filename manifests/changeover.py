@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Literal, get_args
 from manifests.atomic import replacing
 from manifests.errors import UnfinishedCommitError
 from manifests.names import name_problem
-from manifests.strings import PackedStrings
+from manifests.strings import Names
 
 _VERSION = 1
 
@@ -22,8 +22,6 @@ BLOCK = 65_536
 """IDs that are handled together."""
 
 Failures = Literal["new", "none", "kept"]
-
-Names = Sequence[str] | PackedStrings
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from manifests.strings import PackedStrings, Positions
+from manifests.strings import Names, PackedStrings, Positions
 
 _FEW = 65_536
 """Distinct values up to which a column is held by codes, however few rows it has."""
@@ -198,3 +198,8 @@ def values_of(column: Column) -> list[str]:
         return list(column)
     texts = list(column.distinct)
     return [texts[code] for code in column.codes.tolist()]
+
+
+def names_in(column: Column) -> Names:
+    """Return each row's value, packed where they are many."""
+    return column if isinstance(column, PackedStrings) else values_of(column)

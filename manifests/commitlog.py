@@ -18,14 +18,14 @@ from pathlib import Path
 import numpy as np
 
 from manifests.atomic import sync_folder
-from manifests.changeover import BLOCK, Changeover, Failures, Names, blocks_of, read_record, write_record
+from manifests.changeover import BLOCK, Changeover, Failures, blocks_of, read_record, write_record
 from manifests.columns import Coded, ColumnBuilder
 from manifests.durable import sync_below
 from manifests.errors import UnfinishedCommitError
 from manifests.lock import locked
 from manifests.names import SHARD_FOLDER, collisions, default_path, file_and_folder_clashes, resolve_inside
 from manifests.schema import FAILURES_NAME, MANIFEST_NAME, METADATA_NAME, STATE_FOLDER
-from manifests.strings import PackedStrings
+from manifests.strings import Names, PackedStrings
 
 STAGE_FOLDER = f"{STATE_FOLDER}/build"
 """Where a new state is laid out, with the same names below it as below the dataset's folder."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+
+from manifests.strings import Names
 
 MAX_COMPONENT_BYTES = 255
 """What ext4, APFS, NTFS and XFS allow for one file or folder name."""
@@ -78,11 +80,11 @@ def collision_key(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
-def collisions(names: Iterable[str]) -> Iterator[tuple[int, int]]:
+def collisions(names: Names) -> Iterator[tuple[int, int]]:
     """Yield (position, earlier position) for each name that meets an earlier one on a case-insensitive disk."""
-    names = list(names)
     # Most often there is none, and an array of hashes shows it in a fraction of the memory of a dict of names.
-    hashes = np.sort(np.fromiter(map(hash, map(collision_key, names)), dtype=np.int64, count=len(names)))
+    hashes = np.fromiter(map(hash, map(collision_key, names)), dtype=np.int64, count=len(names))
+    hashes.sort()
     if not (hashes[1:] == hashes[:-1]).any():
         return
     first: dict[str, int] = {}
@@ -92,7 +94,7 @@ def collisions(names: Iterable[str]) -> Iterator[tuple[int, int]]:
             yield position, earlier
 
 
-def file_and_folder_clashes(paths: Sequence[str]) -> Iterator[tuple[int, int]]:
+def file_and_folder_clashes(paths: Names) -> Iterator[tuple[int, int]]:
     """Yield (position, other position) where the other's file would have to be a folder of this path.
 
     `shards/a.npy` and `shards/a.npy/b.npy` cannot both exist.

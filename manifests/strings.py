@@ -164,6 +164,10 @@ class PackedStrings:
         return _with(self, _items=_joined(prefix, items, suffix), _prefix=b"", _suffix=b"")
 
 
+Names = Sequence[str] | PackedStrings
+"""Many strings, to be gone through as often as need be."""
+
+
 def are_all(positions: Positions, count: int) -> bool:
     """Return whether positions (int64, shape (n,)) are 0, 1, and so on up to a count."""
     return len(positions) == count and all(

@@ -45,7 +45,7 @@ from prep.summary import BuildSummary
 from prep.text import counted
 from prep.unchanged import is_unchanged, note_done
 from prep.workarea import WorkArea, work_area
-from prep.written import Written
+from prep.written import Collected, Written
 
 _ITEMS_PER_WORKER = 256
 """Below this many items a further process takes longer to start than it saves."""
@@ -211,17 +211,19 @@ def _build_rest(
     failed, sure = len(prepared.failures), len(plan.keep) + int(is_done.sum())
     if stop_after is not None and failed >= stop_after:
         raise stopped(failed, 0, len(left), "build")
-    built, failures = gather(
+    collected = Collected([*done, moved])
+    failures = gather(
         workers,
         build_chunk,
         chunks,
+        take=lambda built: collected.add(built.written),
         what="build",
         report=report,
         total=len(left),
         stop_after=None if stop_after is None else stop_after - failed,
         on_interrupt=lambda count: f"{GOES_ON} {sure + count:,} of {counted(prepared.found, 'item')}",
     )
-    return Written.joined([*done, moved, *(written for chunk in built for written in chunk.written)]), failures
+    return collected.joined(), failures
 
 
 def _chunk(prepared: Prepared, area: WorkArea, root: Path, positions: Positions) -> BuildChunk:

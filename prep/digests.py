@@ -8,14 +8,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from manifests.columns import Column, values_of
 from manifests.strings import PackedStrings, Positions
+from manifests.table import Table
 from prep.known import DIGEST_BYTES
 
 Digests = npt.NDArray[np.uint8]
 """SHA-256: uint8, shape (n, 32)."""
-
-_BLOCK = 65_536
 
 
 class DigestFinder:
@@ -55,13 +53,14 @@ def hex_column(digests: Digests) -> PackedStrings:
     return PackedStrings.of_arrays({"items": items})
 
 
-def digest_blocks(column: Column) -> Iterator[tuple[slice, Digests]]:
+def digest_blocks(rows: Table) -> Iterator[tuple[slice, Digests]]:
     """Yield the digests of some rows of a manifest at a time, all zero where a row has none."""
-    for start in range(0, len(column), _BLOCK):
-        rows = slice(start, min(start + _BLOCK, len(column)))
-        texts = values_of(column.select(np.arange(rows.start, rows.stop)))
+    start = 0
+    for block in rows.blocks(["sha256"]):
+        texts = block["sha256"]
         content = _parsed(texts) or b"".join(_parsed([text]) or bytes(DIGEST_BYTES) for text in texts)
-        yield rows, np.frombuffer(content, dtype=np.uint8).reshape(-1, DIGEST_BYTES)
+        yield slice(start, start + len(texts)), np.frombuffer(content, dtype=np.uint8).reshape(-1, DIGEST_BYTES)
+        start += len(texts)
 
 
 def _parsed(texts: Sequence[str]) -> bytes:

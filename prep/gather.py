@@ -1,4 +1,4 @@
-"""Chunks out to workers, outcomes back in any order, with a bar: what a survey and a build have in common."""
+"""Chunks out to workers, outcomes handed on as they come, with a bar: what a survey and a build have in common."""
 
 from __future__ import annotations
 
@@ -34,12 +34,13 @@ def gather(
     function: Callable[[Any], Outcome],
     chunks: Iterable[RecordChunk],
     *,
+    take: Callable[[Outcome], object],
     what: str,
     report: Reporter,
     total: int | None = None,
     stop_after: int | None = None,
     on_interrupt: Callable[[int], str] | None = None,
-) -> tuple[list[Outcome], list[Failure]]:
+) -> list[Failure]:
     """Run a function on every chunk of records; an item that kills its worker or takes too long is a failure.
 
     The first Ctrl-C or SIGTERM lets the chunks under way come to their end, and takes effect then.
@@ -48,6 +49,7 @@ def gather(
         workers: where to run.
         function: from a chunk to what became of its records; importable.
         chunks: with an attribute `records`; picklable.
+        take: is given the outcome of each chunk, in any order, which nothing may depend on.
         what: the bar's name.
         report: shows the bar.
         total: items in all chunks; without it they are counted first.
@@ -55,7 +57,7 @@ def gather(
         on_interrupt: from the number of records that are done and well to the note that Ctrl-C or SIGTERM carries on.
 
     Returns:
-        The outcomes of all chunks, and the failures, theirs included; both in any order, which nothing may depend on.
+        The failures of all chunks, likewise in any order.
 
     Raises:
         WorkerError: workers die, whatever they are given.
@@ -64,7 +66,7 @@ def gather(
     if total is None:
         chunks = list(chunks)
         total = sum(len(chunk.records) for chunk in chunks)
-    gathered: _Gathered[Outcome] = _Gathered(report, stop_after)
+    gathered: _Gathered[Outcome] = _Gathered(take, report, stop_after)
     with _noting(gathered, on_interrupt), first_one_stops() as interrupted, report.progress(total, what) as advance:
         run_chunks(
             workers,
@@ -77,22 +79,21 @@ def gather(
         )
     if gathered.is_enough:
         raise stopped(len(gathered.failures), gathered.well + len(gathered.failures), total, what)
-    return gathered.outcomes, gathered.failures
+    return gathered.failures
 
 
 class _Gathered(Generic[Outcome]):
     """What has come back so far.
 
     Attributes:
-        outcomes: of the chunks.
-        failures: of theirs, and of items that brought down their workers.
+        failures: of the chunks, and of items that brought down their workers.
         well: records that did not fail.
     """
 
-    def __init__(self, report: Reporter, stop_after: int | None) -> None:
-        self.outcomes: list[Outcome] = []
+    def __init__(self, take: Callable[[Outcome], object], report: Reporter, stop_after: int | None) -> None:
         self.failures: list[Failure] = []
         self.well = 0
+        self._take = take
         self._report = report
         self._stop_after = stop_after
 
@@ -101,8 +102,8 @@ class _Gathered(Generic[Outcome]):
         return self._stop_after is not None and len(self.failures) >= self._stop_after
 
     def take(self, outcome: Outcome) -> tuple[int, int]:
-        """Add what became of a chunk; return of how many records that is, and how many of them failed."""
-        self.outcomes.append(outcome)
+        """Hand on what became of a chunk; return of how many records that is, and how many of them failed."""
+        self._take(outcome)
         self.well += len(outcome)
         for failure in outcome.failures:
             self.fail(failure)

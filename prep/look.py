@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from prep.chunk import chunks_of
 from prep.executors import Workers
 from prep.gather import gather
 from prep.known import NAME, Known
-from prep.looking import LookChunk, look_chunk
+from prep.looking import LookChunk, Looked, look_chunk
 from prep.records import UNKNOWN, Failure, Listing, Record, Records
 from prep.report import Reporter
 
@@ -113,17 +113,18 @@ def _read(
         block = positions[start : start + _BLOCK]
         records: list[Record] = seen.records.take(block)
         chunks = [LookChunk(root=root, records=part, header=header, content=content) for part in chunks_of(records, workers.count)]
-        looks, failed = gather(
-            workers, look_chunk, chunks, what="survey", report=report, stop_after=None if stop_after is None else stop_after - len(failures)
-        )
         position_of = {record.id: position for position, record in zip(block.tolist(), records, strict=True)}
-        failures |= {position_of[failure.id]: failure for failure in failed}
-        for looked in looks:
+
+        def take(looked: Looked, position_of: Mapping[str, int] = position_of) -> None:
             at = [position_of[id_] for id_ in looked.ids]
             if header:
                 seen.known.facts[at] = looked.facts
             if content:
                 seen.known.digests[at] = looked.sha256s
+
+        left = None if stop_after is None else stop_after - len(failures)
+        failed = gather(workers, look_chunk, chunks, take=take, what="survey", report=report, stop_after=left)
+        failures |= {position_of[failure.id]: failure for failure in failed}
     return dict(sorted(failures.items()))
 
 

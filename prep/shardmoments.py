@@ -172,13 +172,13 @@ class ShardMoments:
 
     def _places(self, rows: Table) -> Positions:
         """Return the number of each row's moments: int64, shape (len(rows),); -1 where they are not known."""
-        column, at = rows.column("sha256"), np.full(len(rows), -1, dtype=np.int64)
+        at = np.full(len(rows), -1, dtype=np.int64)
         places = ((self._written.sha256s, self._written.rows), (self._stored.digests, None), (self._read.digests, None))
         for (digests, numbers), first in zip(places, self._firsts.tolist(), strict=False):
             if not len(digests) or (at >= 0).all():
                 continue
             finder = DigestFinder(digests)
-            for block, sought in digest_blocks(column):
+            for block, sought in digest_blocks(rows):
                 found = finder.positions(sought)
                 found = np.where(found >= 0, (found if numbers is None else numbers[found]) + first, -1)
                 at[block] = np.where(at[block] >= 0, at[block], found)
@@ -186,8 +186,10 @@ class ShardMoments:
 
     def _read_shards(self, rows: Table, missing: Positions, report: Reporter) -> list[str]:
         """Work out the moments of some rows' shards; return the paths of those that are not what they must be."""
-        sha256s, paths = rows.column("sha256").select(missing), rows.column("path").select(missing)
-        digests = np.concatenate([digests for _, digests in digest_blocks(sha256s)])
+        is_missing = np.zeros(len(rows), dtype=np.bool_)
+        is_missing[missing] = True
+        rows = rows.select(is_missing)
+        paths, digests = rows.column("path"), np.concatenate([digests for _, digests in digest_blocks(rows)])
         items = np.ascontiguousarray(digests).view(f"V{DIGEST_BYTES}").reshape(-1)
         _, last = np.unique(items[::-1], return_index=True)
         which = len(items) - 1 - last  # of shards that are the same bytes, one

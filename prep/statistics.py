@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from manifests.columns import coded, values_of
+from manifests.columns import Column, blank_column, coded
 from manifests.counts import class_counts_by_split, split_order
 from manifests.metadata import Metadata
 from manifests.schema import parse_shape
@@ -37,7 +37,7 @@ def dataset_statistics(table: Table, metadata: Metadata, old: Mapping[str, Any],
         return {"version": STATISTICS_VERSION, "classes": classes}
     over, mask = named
     rows = table.select(mask)
-    digest = rows_digest(values_of(rows.column("id")), values_of(rows.column("sha256")))
+    digest = rows_digest(rows)
     statistics = {"version": STATISTICS_VERSION, "over": over, "rows": len(rows), "digest": digest}
     if {key: old.get(key) for key in statistics} == statistics and "channels" in old:
         values = {key: old[key] for key in ("axis", "channels") if key in old}
@@ -106,8 +106,8 @@ def class_counts(table: Table, metadata: Metadata) -> dict[str, dict[str, dict[s
     }
 
 
-def _splits(table: Table) -> list[str]:
-    return values_of(table.column("split")) if "split" in table else [""] * len(table)
+def _splits(table: Table) -> Column:
+    return table.column("split") if "split" in table else blank_column(len(table))
 
 
 def union_statistics(table: Table, metadata: Metadata, parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -120,7 +120,5 @@ def union_statistics(table: Table, metadata: Metadata, parts: Sequence[Mapping[s
     """
     if not any(parts):
         return {}
-    splits = _splits(table)
-    ids, sha256s = values_of(table.column("id")), values_of(table.column("sha256"))
-    kept = next((part for part in parts if "digest" in part and mismatch(part, ids, splits, sha256s) is None), {})
+    kept = next((part for part in parts if "digest" in part and mismatch(part, table) is None), {})
     return {"version": STATISTICS_VERSION} | dict(kept) | {"classes": class_counts(table, metadata)}

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from manifests.atomic import TEMPORARY_PREFIX
-from manifests.changeover import Failures, Names
+from manifests.changeover import Failures
 from manifests.commitlog import RECORD, STAGE_FOLDER, begin_changeover, finish_changeover
 from manifests.metadata import Metadata, write_metadata
 from manifests.names import SHARD_FOLDER
 from manifests.schema import FAILURES_NAME, MANIFEST_NAME, METADATA_NAME, STATE_FOLDER
 from manifests.store import write_manifest, write_table
+from manifests.strings import Names
 from manifests.table import Table
 from prep.errors import OutputError, UsageError
 from prep.interrupts import KEPT, held_off

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -82,18 +82,7 @@ class Written:
         each = sorted((one for one in each if len(one)), key=lambda one: int(one.positions[0]))
         if not each:
             return cls.nothing()
-        behind = np.cumsum([0, *(part.rows for one in each for part in one.parts)])
-        firsts = behind[np.cumsum([0, *(len(one.parts) for one in each)])[:-1]].tolist()
-        whole = cls(
-            positions=np.concatenate([one.positions for one in each]),
-            numbers=np.concatenate([one.numbers for one in each]),
-            shapes=joined_codes([one.shapes for one in each]),
-            dtypes=joined_codes([one.dtypes for one in each]),
-            sha256s=np.concatenate([one.sha256s for one in each]),
-            facts=_joined_facts(each),
-            parts=tuple(part for one in each for part in one.parts),
-            rows=np.concatenate([one.rows + first for one, first in zip(each, firsts, strict=True)]),
-        )
+        whole = _concatenated(each)
         # Each chunk is in order, and where a build goes on from an earlier one, their chunks may reach into each other.
         return whole if (np.diff(whole.positions) > 0).all() else whole.select(np.argsort(whole.positions, kind="stable"))
 
@@ -147,9 +136,80 @@ class Written:
             rows=self.rows[samples],
         )
 
+    def cut(self, sizes: Sequence[tuple[int, int]]) -> Iterator[Written]:
+        """Yield again what was put together of one part each.
+
+        Args:
+            sizes: how many records and samples each has.
+        """
+        record = sample = first = 0
+        for part, (records, samples) in zip(self.parts, sizes, strict=True):
+            own, theirs = slice(record, record + records), slice(sample, sample + samples)
+            yield Written(
+                positions=self.positions[own],
+                numbers=self.numbers[own],
+                shapes=Coded(codes=self.shapes.codes[theirs], distinct=self.shapes.distinct),
+                dtypes=Coded(codes=self.dtypes.codes[theirs], distinct=self.dtypes.distinct),
+                sha256s=self.sha256s[theirs],
+                facts=self.facts[own],
+                parts=(part,),
+                rows=self.rows[theirs] - first,
+            )
+            record, sample, first = record + records, sample + samples, first + part.rows
+
     def without_facts(self) -> Written:
         """Return the same without what is known of headers."""
         return replace(self, facts=NO_FACTS)
+
+
+class Collected:
+    """Collects what was written as it comes, each of one part.
+
+    Small arrays by the ten thousand would leave holes in the memory when they go: they are put into larger ones as they come.
+    """
+
+    def __init__(self, each: Sequence[Written] = ()) -> None:
+        """Begin with what is written already."""
+        self._pending: list[Written] = []
+        self._large: list[tuple[Written, list[tuple[int, int]]]] = []
+        self._count = 0
+        self.add(each)
+
+    def add(self, each: Sequence[Written]) -> None:
+        """Take in more."""
+        for written in each:
+            if len(written):
+                self._pending.append(written)
+                self._count += len(written.rows)
+            if self._count >= _BLOCK:
+                self._put_together()
+
+    def joined(self) -> Written:
+        """Return all in one, in the order of the records; nothing is left here."""
+        self._put_together()
+        large, self._large = self._large, []
+        return Written.joined([part for written, sizes in large for part in written.cut(sizes)])
+
+    def _put_together(self) -> None:
+        pending, self._pending, self._count = self._pending, [], 0
+        if pending:
+            self._large.append((_concatenated(pending), [(len(written), len(written.rows)) for written in pending]))
+
+
+def _concatenated(each: Sequence[Written]) -> Written:
+    """Return all in one, as they come."""
+    behind = np.cumsum([0, *(part.rows for one in each for part in one.parts)])
+    firsts = behind[np.cumsum([0, *(len(one.parts) for one in each)])[:-1]].tolist()
+    return Written(
+        positions=np.concatenate([one.positions for one in each]),
+        numbers=np.concatenate([one.numbers for one in each]),
+        shapes=joined_codes([one.shapes for one in each]),
+        dtypes=joined_codes([one.dtypes for one in each]),
+        sha256s=np.concatenate([one.sha256s for one in each]),
+        facts=_joined_facts(each),
+        parts=tuple(part for one in each for part in one.parts),
+        rows=np.concatenate([one.rows + first for one, first in zip(each, firsts, strict=True)]),
+    )
 
 
 def samples_of(counts: Numbers, which: Positions) -> Positions:
