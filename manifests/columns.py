@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from manifests.strings import PackedStrings, Positions
+from manifests.strings import Names, PackedStrings, Positions
 
 _FEW = 65_536
 """Distinct values up to which a column is held by codes, however few rows it has."""
@@ -136,11 +136,12 @@ def joined_column(columns: Sequence[Column]) -> Column:
     if len(columns) == 1:
         return columns[0]
     if all(isinstance(column, Coded) for column in columns):
-        return _joined_codes([column for column in columns if isinstance(column, Coded)])
+        return joined_codes([column for column in columns if isinstance(column, Coded)])
     return PackedStrings.joined([column if isinstance(column, PackedStrings) else _spread_out(column) for column in columns])
 
 
-def _joined_codes(columns: Sequence[Coded]) -> Coded:
+def joined_codes(columns: Sequence[Coded]) -> Coded:
+    """Return the rows of several columns, one behind the other, by codes."""
     number = _numbering()
     tables = [np.fromiter(map(number.__getitem__, column.distinct), dtype=np.uint32, count=len(column.distinct)) for column in columns]
     smallest = np.min_scalar_type(max(len(number) - 1, 0))
@@ -197,3 +198,8 @@ def values_of(column: Column) -> list[str]:
         return column.take(np.arange(len(column))) if len(column) <= _CHUNK else list(column)
     texts = list(column.distinct)
     return [texts[code] for code in column.codes.tolist()]
+
+
+def names_in(column: Column) -> Names:
+    """Return each row's value, packed where they are many."""
+    return column if isinstance(column, PackedStrings) else values_of(column)

@@ -10,54 +10,33 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
-import json
 import os
 import shutil
-import stat
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, get_args
 
-from manifests.atomic import replacing, sync_folder
+import numpy as np
+
+from manifests.atomic import sync_folder
+from manifests.changeover import BLOCK, Changeover, Failures, blocks_of, read_record, write_record
+from manifests.columns import Coded, ColumnBuilder
 from manifests.durable import sync_below
 from manifests.errors import UnfinishedCommitError
 from manifests.lock import locked
-from manifests.names import SHARD_FOLDER, collisions, default_path, file_and_folder_clashes, name_problem, resolve_inside
+from manifests.names import SHARD_FOLDER, collisions, default_path, file_and_folder_clashes, resolve_inside
 from manifests.schema import FAILURES_NAME, MANIFEST_NAME, METADATA_NAME, STATE_FOLDER
+from manifests.strings import Names, PackedStrings
 
 STAGE_FOLDER = f"{STATE_FOLDER}/build"
 """Where a new state is laid out, with the same names below it as below the dataset's folder."""
 
 RECORD = f"{STAGE_FOLDER}/commit.json"
 
-_VERSION = 1
-
 _PATIENCE_SECONDS = 60.0
 """How long a reader waits for a build that is amid its changeover."""
 
 
-Failures = Literal["new", "none", "kept"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Changeover:
-    """What is to be done to a dataset's folder.
-
-    Attributes:
-        manifest: SHA-256 of the new manifest, in hex.
-        added: IDs whose shards come from the stage.
-        removed: IDs whose shards go.
-        failures: whether a new failures.csv comes, the old one goes, or it stays as it is.
-    """
-
-    manifest: str
-    added: Sequence[str]
-    removed: Sequence[str]
-    failures: Failures
-
-
-def begin_changeover(root: Path, *, added: Sequence[str], removed: Sequence[str], failures: Failures) -> str:
+def begin_changeover(root: Path, *, added: Names, removed: Names, failures: Failures) -> Changeover:
     """Make the state that lies in the stage the one that holds; `finish_changeover` does the rest.
 
     Args:
@@ -67,7 +46,7 @@ def begin_changeover(root: Path, *, added: Sequence[str], removed: Sequence[str]
         failures: what becomes of failures.csv.
 
     Returns:
-        SHA-256 of the new manifest, in hex.
+        What is to be done.
 
     Raises:
         OSError: the disk is full or fails, or the folder cannot be written; the old state holds.
@@ -86,9 +65,8 @@ def begin_changeover(root: Path, *, added: Sequence[str], removed: Sequence[str]
         removed=removed,
         failures=failures,
     )
-    with replacing(root / RECORD) as file:
-        file.write(json.dumps({"version": _VERSION, **vars(change)}, ensure_ascii=True).encode())
-    return change.manifest
+    write_record(change, root / RECORD)
+    return change
 
 
 def finish_if_begun(root: Path) -> None:
@@ -112,8 +90,12 @@ def finish_if_begun(root: Path) -> None:
         ) from error
 
 
-def finish_changeover(root: Path) -> None:
+def finish_changeover(root: Path, begun: Changeover | None = None) -> None:
     """Do what the record says, if there is one, and remove it; to be called by who holds the lock.
+
+    Args:
+        root: the dataset's folder.
+        begun: what the record says, if this process has written it: of millions of shards, reading it takes gigabytes.
 
     Raises:
         UnfinishedCommitError: the record or the stage is damaged.
@@ -122,7 +104,7 @@ def finish_changeover(root: Path) -> None:
     record = root / RECORD
     if not os.path.lexists(record):
         return
-    change = _read(record)
+    change = read_record(record) if begun is None else begun
     _check_stage(root, change)
     first, last = _order_of_removal(root, change)
     _remove(root, first)
@@ -155,26 +137,50 @@ def _take(root: Path, path: str) -> None:
         os.replace(source, target)
 
 
-def _take_shards(root: Path, ids: Iterable[str]) -> None:
+def _take_shards(root: Path, ids: Names) -> None:
     """Let shards of the stage take their places; some may have done so before.
 
     A folder that is new as a whole moves as a whole, be it of millions.
     """
-    by_folder: dict[str, set[str]] = {}
-    for id_ in ids:
-        folder, _, name = default_path(id_).rpartition("/")
-        by_folder.setdefault(folder, set()).add(name)
-    for folder, names in by_folder.items():
+    folders, names = _by_folder(ids)
+    order = np.argsort(folders.codes, kind="stable")
+    behind = np.cumsum(folders.counts()).tolist()
+    for folder, start, stop in zip(folders.distinct, [0, *behind], behind, strict=False):
         source, target = f"{root}/{STAGE_FOLDER}/{folder}", f"{root}/{folder}"
-        try:
-            there = set(os.listdir(source))
-        except (FileNotFoundError, NotADirectoryError):
+        own = names.select(order[start:stop])
+        if not os.path.isdir(source):
             continue
-        if there == names and _is_empty_folder(target, like=source):
+        if _is_empty_folder(target, like=source) and _holds_only(source, own):
             os.rename(source, target)
             continue
-        for name in sorted(names & there):
+        for name in own:
             _take(root, f"{folder}/{name}")
+
+
+def _by_folder(ids: Names) -> tuple[Coded, PackedStrings]:
+    """Return the folder of each ID's shard, and its name within it."""
+    folders, names = ColumnBuilder(few=None), ColumnBuilder(few=0)
+    for block in blocks_of(ids):
+        parts = [default_path(id_).rpartition("/") for id_ in block]
+        folders.add([folder for folder, _, _ in parts])
+        names.add([name for _, _, name in parts])
+    return folders.coded(), names.strings()
+
+
+def _holds_only(folder: str, names: PackedStrings) -> bool:
+    """Return whether these names, which are distinct, are all that is in a folder."""
+    found = ColumnBuilder(few=0)
+    try:
+        with os.scandir(folder) as entries:
+            while block := [entry.name for entry in itertools.islice(entries, BLOCK)]:
+                found.add(block)
+    except UnicodeEncodeError:  # a name that is no UTF-8 is none of ours
+        return False
+    there = found.strings()
+    if len(there) != len(names):
+        return False
+    pairs = zip(there.select(there.order()), names.select(names.order()), strict=True)
+    return all(one == other for one, other in pairs)
 
 
 def _is_empty_folder(path: str, *, like: str) -> bool:
@@ -224,43 +230,6 @@ def _order_of_removal(root: Path, change: Changeover) -> tuple[list[str], list[s
     still = {old for old, new in makes_room if (root / STAGE_FOLDER / paths[new]).exists()}
     first = [id_ for position, id_ in enumerate(change.removed) if position in still]
     return first, [id_ for position, id_ in enumerate(change.removed) if position not in in_the_way]
-
-
-def _read(record: Path) -> Changeover:
-    """Read a record; what it says comes from outside and is checked before anything is done.
-
-    Raises:
-        UnfinishedCommitError: it is damaged.
-    """
-    try:
-        return _parsed(_bytes(record))
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise UnfinishedCommitError(
-            f"{record}: cannot be understood ({error}); a prep command was ended while it put its result in place, and what it had "
-            "to do is lost; remove this file and build again"
-        ) from error
-
-
-def _bytes(record: Path) -> bytes:
-    if not stat.S_ISREG(os.lstat(record).st_mode):  # a pipe would wait for ever for somebody to write to it
-        raise ValueError("it is no regular file")
-    return record.read_bytes()
-
-
-def _parsed(content: bytes) -> Changeover:
-    raw = json.loads(content)
-    if not isinstance(raw, dict) or raw.pop("version", None) != _VERSION:
-        raise ValueError("it is of another release")
-    change = Changeover(**raw)
-    if type(change.added) is not list or type(change.removed) is not list:
-        raise TypeError("its IDs are no lists")
-    for id_ in (*change.added, *change.removed):
-        problem = name_problem(id_) if type(id_) is str else "is no text"
-        if problem:
-            raise ValueError(f"ID {id_!r} {problem}")
-    if type(change.manifest) is not str or change.failures not in get_args(Failures):
-        raise TypeError("it has values of other types")
-    return change
 
 
 def _check_stage(root: Path, change: Changeover) -> None:

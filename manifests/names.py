@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
+
+from manifests.strings import Names
 
 MAX_COMPONENT_BYTES = 255
 """What ext4, APFS, NTFS and XFS allow for one file or folder name."""
@@ -78,20 +81,20 @@ def collision_key(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
-def _collision_keys(names: Sequence[str]) -> Iterator[str]:
+def _collision_keys(names: Names) -> Iterator[str]:
     """Return the key of each name, from many at once where they are ASCII."""
-    for start in range(0, len(names), _NAMES_AT_ONCE):
-        block = names[start : start + _NAMES_AT_ONCE]
+    left = iter(names)
+    while block := list(islice(left, _NAMES_AT_ONCE)):
         text = "\0".join(block)
         keys = text.lower().split("\0") if text.isascii() else []
         yield from keys if len(keys) == len(block) else map(collision_key, block)
 
 
-def collisions(names: Iterable[str]) -> Iterator[tuple[int, int]]:
+def collisions(names: Names) -> Iterator[tuple[int, int]]:
     """Yield (position, earlier position) for each name that meets an earlier one on a case-insensitive disk."""
-    names = list(names)
     # Most often there is none, and an array of hashes shows it in a fraction of the memory of a dict of names.
-    hashes = np.sort(np.fromiter(map(hash, _collision_keys(names)), dtype=np.int64, count=len(names)))
+    hashes = np.fromiter(map(hash, _collision_keys(names)), dtype=np.int64, count=len(names))
+    hashes.sort()
     if not (hashes[1:] == hashes[:-1]).any():
         return
     first: dict[str, int] = {}
@@ -101,7 +104,7 @@ def collisions(names: Iterable[str]) -> Iterator[tuple[int, int]]:
             yield position, earlier
 
 
-def file_and_folder_clashes(paths: Sequence[str]) -> Iterator[tuple[int, int]]:
+def file_and_folder_clashes(paths: Names) -> Iterator[tuple[int, int]]:
     """Yield (position, other position) where the other's file would have to be a folder of this path.
 
     `shards/a.npy` and `shards/a.npy/b.npy` cannot both exist.

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from itertools import chain
+from operator import le
 from typing import Any, TypedDict, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 
+from manifests.columns import Column, blank_column, coded, is_in
 from manifests.errors import ManifestError
 from manifests.schema import METADATA_NAME
+from manifests.table import Table
 
 STATISTICS_VERSION = 1
 """Goes up when the same rows would get other numbers."""
@@ -40,47 +44,56 @@ class Normalization(TypedDict):
     variance: npt.NDArray[np.float32]
 
 
-def rows_of_statistics(splits: Sequence[str]) -> tuple[str, npt.NDArray[np.bool_]] | None:
+def rows_of_statistics(splits: Column) -> tuple[str, npt.NDArray[np.bool_]] | None:
     """Return over which rows a dataset's statistics are: their name and a mask; None if it is split, but not into `train`.
 
     Args:
         splits: of each row; empty strings where a row is in none.
     """
-    names = set(splits)
+    names = set(coded(splits).distinct)
     if not names - {""}:
         return ALL_ROWS, np.ones(len(splits), dtype=np.bool_)
-    if TRAIN_SPLIT not in names:
-        return None
-    return TRAIN_SPLIT, np.fromiter((name == TRAIN_SPLIT for name in splits), np.bool_, len(splits))
+    return (TRAIN_SPLIT, is_in(splits, [TRAIN_SPLIT])) if TRAIN_SPLIT in names else None
 
 
-def rows_digest(ids: Sequence[str], sha256s: Sequence[str]) -> str:
+def rows_digest(rows: Table) -> str:
     """Return a digest of rows by their IDs and their shards' content, in hex; their order does not matter.
 
     SHA-256 of a line `<id>,<sha256>` for each row, in the order of the lines; an ID holds no line end.
     """
-    lines = sorted(f"{id_},{sha256}\n" for id_, sha256 in zip(ids, sha256s, strict=True))
-    return hashlib.sha256("".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
+    digest, last = hashlib.sha256(), ""
+    for lines in _lines(rows):
+        if not all(map(le, chain([last], lines), lines)):  # rows in the order of their IDs nearly always are in that of their lines
+            every = sorted(chain.from_iterable(_lines(rows)))
+            return hashlib.sha256("".join(every).encode("utf-8", "surrogatepass")).hexdigest()
+        digest.update("".join(lines).encode("utf-8", "surrogatepass"))
+        last = lines[-1]
+    return digest.hexdigest()
 
 
-def mismatch(statistics: Mapping[str, Any], ids: Sequence[str], splits: Sequence[str], sha256s: Sequence[str]) -> str | None:
+def _lines(rows: Table) -> Iterator[list[str]]:
+    names = [name for name in ("id", "sha256") if name in rows]
+    for block in rows.blocks(names):
+        pairs = zip(block["id"], block.get("sha256", [""] * len(block["id"])), strict=True)
+        yield [f"{id_},{sha256}\n" for id_, sha256 in pairs]
+
+
+def mismatch(statistics: Mapping[str, Any], table: Table) -> str | None:
     """Say in what a dataset's statistics are not those of its rows; None if they are, or if there are none.
 
     Args:
         statistics: of `dataset.json`.
-        ids: of all rows of the dataset.
-        splits: likewise; empty strings where there is none.
-        sha256s: likewise.
+        table: all rows of the dataset.
     """
     if "digest" not in statistics:
         return None
-    rows = rows_of_statistics(splits)
+    rows = rows_of_statistics(table.column("split") if "split" in table else blank_column(len(table)))
     if rows is None:
         return f"are of {_named(statistics.get('over'))}, but no row is in the split {TRAIN_SPLIT!r}"
     over, mask = rows
     if statistics.get("over") != over:
         return f"are of {_named(statistics.get('over'))}, but would be of {_named(over)}"
-    digest = rows_digest(*([value for value, keep in zip(values, mask, strict=True) if keep] for values in (ids, sha256s)))
+    digest = rows_digest(table.select(mask))
     if statistics["digest"] != digest:
         found = statistics["digest"]
         return f"are not those of {_named(over)}: expected the digest {digest[:16]}..., found {str(found)[:16]}... (other IDs or content)"

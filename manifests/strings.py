@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from operator import le
 
 import numpy as np
 import numpy.typing as npt
@@ -146,6 +148,16 @@ class PackedStrings:
         encoded = self.take_bytes(np.arange(len(self)))
         return np.array(sorted(range(len(encoded)), key=encoded.__getitem__), dtype=np.int64)
 
+    def are_sorted(self) -> bool:
+        """Return whether the strings stand in their order, by code point."""
+        last = b""
+        for start in range(0, len(self), _CHUNK):
+            items = self.take_bytes(np.arange(start, min(start + _CHUNK, len(self))))
+            if not all(map(le, chain((last,), items), items)):
+                return False
+            last = items[-1]
+        return True
+
     def as_items(self) -> npt.NDArray[np.bytes_] | None:
         """Return the strings as an array of fixed width, of dtype `S<width>`, shape (n,); None if they do not lie so."""
         return None if self._prefix or self._suffix else self._items
@@ -162,6 +174,17 @@ class PackedStrings:
         if len(items) * (len(prefix) + items.itemsize + len(suffix)) > _MOST_WRITTEN or not _is_full(items):
             return self
         return _with(self, _items=_joined(prefix, items, suffix), _prefix=b"", _suffix=b"")
+
+
+Names = Sequence[str] | PackedStrings
+"""Many strings, to be gone through as often as need be."""
+
+
+def are_all(positions: Positions, count: int) -> bool:
+    """Return whether positions (int64, shape (n,)) are 0, 1, and so on up to a count."""
+    return len(positions) == count and all(
+        np.array_equal(positions[start : start + _CHUNK], np.arange(start, min(start + _CHUNK, count))) for start in range(0, count, _CHUNK)
+    )
 
 
 def _with(strings: PackedStrings, **attributes: object) -> PackedStrings:

@@ -45,10 +45,10 @@ def validate(rows: pd.DataFrame | Table, lines: _Lines, metadata: Metadata) -> l
     """
     if "id" not in rows.columns:
         return [missing_ids(list(rows.columns))]
+    if isinstance(rows, Table) and _is_sound(rows, metadata):
+        return []
     ids = _values(rows, "id")
-    problems = list(_name_problems(ids, lines))
-    if problems or not (isinstance(rows, Table) and _files_are_sound(rows, ids)):
-        problems += _file_problems(rows, ids, lines)
+    problems = [*_name_problems(ids, lines), *_file_problems(rows, ids, lines)]
     for column, check in _VALUE_CHECKS.items():
         if column in rows.columns:
             problems += _value_problems(_values(rows, column), lines, column, check)
@@ -97,13 +97,29 @@ def _name_problems(ids: list[str], lines: _Lines) -> Iterator[Problem]:
             yield _at(lines, position, "id", "colliding-id", text)
 
 
-def _files_are_sound(table: Table, ids: list[str]) -> bool:
-    """Return whether the files cannot have a problem, once the IDs have none: millions of default paths need no second look."""
-    # Four bytes are the most that a character takes in UTF-8.
+def _is_sound(table: Table, metadata: Metadata) -> bool:
+    """Return whether rows are seen to have no problem without a list of all of them, as nearly all are; else a second look tells."""
+    for block in table.blocks(["id", *(name for name in _VALUE_CHECKS if name in table)]):
+        if name_problems(block["id"]) or any(map(name_problem, _long_paths(block["id"]))):
+            return False
+        if any(value and check(value) for name, check in _VALUE_CHECKS.items() if name in table for value in set(block[name])):
+            return False
     return (
-        table.path_kind in {"none", "default"}
-        and len(default_path(max(ids, key=len, default=""))) * 4 <= MAX_COMPONENT_BYTES
-        and not any(collision_key(part).endswith(".npy") for folder in table.id_folders.distinct for part in folder.split("/"))
+        not any(collisions(table.ids if table.positions is None else table.ids.select(table.positions)))
+        and _files_are_sound(table)
+        and labels_are_known(table, metadata)
+    )
+
+
+def _long_paths(ids: Sequence[str]) -> list[str]:
+    """Return the default paths of which the ending could make a name too long; four bytes are the most that a character takes in UTF-8."""
+    return [path for path in map(default_path, ids) if len(path) * 4 > MAX_COMPONENT_BYTES]
+
+
+def _files_are_sound(table: Table) -> bool:
+    """Return whether the files cannot have a problem, once the IDs have none and no path is too long: they need no second look."""
+    return table.path_kind in {"none", "default"} and not any(
+        collision_key(part).endswith(".npy") for folder in table.id_folders.distinct for part in folder.split("/")
     )
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
+from array import array
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
+import numpy as np
+
+from manifests.strings import Names, PackedStrings
+from prep.draws import KeyedHash, in_order_of_draw
 from prep.errors import SourceError
 from prep.splits import SplitSpec
 from prep.text import counted, shown
@@ -29,7 +33,7 @@ class _Unit(NamedTuple):
 
 
 def assign_splits(
-    ids: Sequence[str],
+    ids: Names,
     strata: Sequence[str],
     spec: SplitSpec,
     kept: Mapping[str, str],
@@ -82,6 +86,7 @@ def assign_splits(
     weights = _weights(spec.fractions)
     if not any(groups):
         return _assign_alone(ids, strata, spec.seed, kept, lacking=lacking, weights=weights)
+    ids = list(ids)
     of_group = _splits_of_groups(ids, groups, kept, {name: split for name, split in (kept_groups or {}).items() if split in spec.fractions})
     assigned: dict[int, str] = {}
     units: list[_Unit] = []
@@ -100,7 +105,7 @@ def assign_splits(
 
 
 def _assign_alone(
-    ids: Sequence[str],
+    ids: Names,
     strata: Sequence[str],
     seed: int,
     kept: Mapping[str, str],
@@ -108,18 +113,18 @@ def _assign_alone(
     lacking: dict[str, dict[str, int]],
     weights: Mapping[str, int],
 ) -> list[str]:
-    """Assign IDs of which none belongs to a group: what is right for groups of one, in less time."""
-    members: dict[str, list[int]] = defaultdict(list)
-    assigned: list[str] = [kept.get(id_, "") for id_ in ids]
+    """Assign IDs of which none belongs to a group: what is right for groups of one, in less time and memory."""
+    assigned: list[str] = [kept.get(id_, "") for id_ in ids] if kept else [""] * len(ids)
+    members: dict[str, array[int]] = {stratum: array("q") for stratum in lacking}
     for position, stratum in enumerate(strata):
         if assigned[position]:
             lacking[stratum][assigned[position]] -= 1
         else:
             members[stratum].append(position)
-    digest = _KeyedHash(seed)
+    packed = ids if isinstance(ids, PackedStrings) else PackedStrings(ids)
     for stratum, positions in members.items():
         missing = lacking[stratum]
-        for position in sorted(positions, key=lambda position: digest(ids[position])):
+        for position in in_order_of_draw(packed, np.frombuffer(positions, dtype=np.int64), seed):
             name = _furthest_below(missing, weights)
             assigned[position] = name
             missing[name] -= 1
@@ -202,7 +207,7 @@ class _Placing:
 
 def _units(ids: Sequence[str], strata: Sequence[str], groups: Sequence[str], seed: int) -> list[tuple[_Unit, bool]]:
     """Return what is assigned as one, and whether it is a group."""
-    digest = _KeyedHash(seed)
+    digest = KeyedHash(seed)
     members: dict[str, list[int]] = defaultdict(list)
     units: list[tuple[_Unit, bool]] = []
     for position, group in enumerate(groups):
@@ -295,15 +300,3 @@ def _weights(fractions: Mapping[str, Fraction]) -> dict[str, int]:
 def _in_lowest_terms(weights: dict[str, int]) -> dict[str, int]:
     divisor = math.gcd(*weights.values())
     return {name: weight // divisor for name, weight in weights.items()}
-
-
-class _KeyedHash:
-    """Hashes names with the seed as key."""
-
-    def __init__(self, seed: int) -> None:
-        self._keyed = hashlib.blake2b(digest_size=16, key=str(seed).encode()[:64])
-
-    def __call__(self, name: str) -> bytes:
-        keyed = self._keyed.copy()
-        keyed.update(name.encode())
-        return keyed.digest()

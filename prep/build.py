@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
@@ -11,27 +11,30 @@ from pathlib import Path
 
 import numpy as np
 
-from manifests.columns import values_of
 from manifests.commitlog import STAGE_FOLDER
 from manifests.errors import ManifestError
+from manifests.manifest import Manifest
 from manifests.schema import FAILURES_NAME, MANIFEST_NAME, STATE_FOLDER
 from manifests.store import keep_rows
-from manifests.strings import Positions
+from manifests.strings import PackedStrings, Positions
+from manifests.table import Table
 from prep.buildlog import LoggedReporter
-from prep.chunk import BuildChunk, Built, build_chunk, chunks_of
+from prep.chunk import BuildChunk, build_chunk, chunks_of
 from prep.dispatch import ENDED_ITS_WORKER
 from prep.errors import OutputError, UsageError
 from prep.executors import Workers, default_workers, open_workers
 from prep.failurefile import read_failures
 from prep.gather import gather, stopped
 from prep.interrupts import GOES_ON
+from prep.joining import positions_among
 from prep.latersurvey import survey_built
 from prep.look import keep_known
 from prep.lookahead import Look, looking_ahead
 from prep.moving import copy_moved
 from prep.options import BuildOptions, with_splits
 from prep.output import check_output
-from prep.plan import PrintsById
+from prep.parts import Due
+from prep.plan import packed
 from prep.prepare import Prepared, none_usable, prepare
 from prep.present import damage_of
 from prep.records import Failure, Listing
@@ -39,13 +42,14 @@ from prep.remembering import remember
 from prep.report import Reporter, StderrReporter
 from prep.retrying import prepare_again
 from prep.rows import dataset_metadata, dataset_rows
-from prep.shards import WrittenShard
+from prep.shardmoments import ShardMoments
 from prep.sources.detect import list_source
-from prep.statistics import ShardMoments, dataset_statistics
+from prep.statistics import dataset_statistics
 from prep.summary import BuildSummary
 from prep.text import counted
 from prep.unchanged import is_unchanged, note_done
 from prep.workarea import WorkArea, work_area
+from prep.written import Collected, Written
 
 _ITEMS_PER_WORKER = 256
 """Below this many items a further process takes longer to start than it saves."""
@@ -99,7 +103,7 @@ def build_shards(
         keep_known(prepared.known, out)
         if is_unchanged(prepared, out, options):
             if prepared.awaits_survey:
-                survey_built(prepared, (), {}, workers, report)
+                survey_built(prepared, Written.nothing(), workers, report)
                 keep_known(prepared.known, out)
             summary = _nothing_done(prepared, out)
         else:
@@ -113,16 +117,14 @@ def build_shards(
 def _built(prepared: Prepared, area: WorkArea, options: BuildOptions, workers: Workers, report: Reporter) -> BuildSummary:
     """Write what is due, and let it take its place."""
     plan = prepared.plan
-    done = area.done_before(PrintsById(plan.to_build.ids, plan.prints), report.note, spares_others=plan.others_stay)
+    done = area.done_before(Due(plan.to_build.ids, plan.prints), report.note, spares_others=plan.others_stay)
     if done:
-        report.note(f"going on: {counted(len(done), 'item')} of an earlier build, which was ended, need not be built again")
-    built, failures = _build_rest(prepared, area, done, workers, report, stop_after=options.stop_after_failures)
+        report.note(f"going on: {counted(sum(map(len, done)), 'item')} of an earlier build, which was ended, need not be built again")
+    written, failures = _build_rest(prepared, area, done, workers, report, stop_after=options.stop_after_failures)
     if prepared.awaits_survey:
-        survey_built(prepared, built, {id_: one.facts for id_, one in built.items() if one.facts is not None}, workers, report)
+        survey_built(prepared, written, workers, report)
         keep_known(prepared.known, area.out)
-    written = {id_: one.shards for id_, one in built.items()}
-    del built  # of millions, what their headers say is gigabytes
-    return _commit(prepared, area, written, [*prepared.failures, *failures], workers=workers, report=report)
+    return _commit(prepared, area, written.without_facts(), [*prepared.failures, *failures], workers=workers, report=report)
 
 
 def _nothing_done(prepared: Prepared, out: Path) -> BuildSummary:
@@ -212,34 +214,33 @@ def _listed(source: Path, out: Path, options: BuildOptions, report: Reporter) ->
 
 
 def _build_rest(
-    prepared: Prepared,
-    area: WorkArea,
-    done: Mapping[str, tuple[WrittenShard, ...]],
-    workers: Workers,
-    report: Reporter,
-    *,
-    stop_after: int | None,
-) -> tuple[dict[str, Built], list[Failure]]:
-    """Write the shards that are due and not yet done; return all of them, by record's ID."""
+    prepared: Prepared, area: WorkArea, done: Sequence[Written], workers: Workers, report: Reporter, *, stop_after: int | None
+) -> tuple[Written, list[Failure]]:
+    """Write the shards that are due and not yet done; return all of them."""
     plan, root = prepared.plan, prepared.listing.root
-    done = {**done, **copy_moved(prepared, area.folder, done)}
-    left = np.array([position for position, id_ in enumerate(plan.to_build.ids) if id_ not in done], dtype=np.int64)
+    is_done = np.zeros(len(plan.to_build), dtype=np.bool_)
+    for one in done:
+        is_done[one.positions] = True
+    moved = copy_moved(prepared, area.folder, is_done)
+    is_done[moved.positions] = True
+    left = np.flatnonzero(~is_done)
     chunks = (_chunk(prepared, area, root, positions) for positions in chunks_of(left, workers.count))
-    failed, sure = len(prepared.failures), len(plan.keep) + len(done)
+    failed, sure = len(prepared.failures), len(plan.keep) + int(is_done.sum())
     if stop_after is not None and failed >= stop_after:
         raise stopped(failed, 0, len(left), "build")
-    written, failures = gather(
+    collected = Collected([*done, moved])
+    failures = gather(
         workers,
         build_chunk,
         chunks,
+        take=lambda built: collected.add(built.written),
         what="build",
         report=report,
         total=len(left),
         stop_after=None if stop_after is None else stop_after - failed,
         on_interrupt=lambda count: f"{GOES_ON} {sure + count:,} of {counted(prepared.found, 'item')}",
     )
-    written.update((id_, Built(shards, None)) for id_, shards in done.items())
-    return written, failures
+    return collected.joined(), failures
 
 
 def _chunk(prepared: Prepared, area: WorkArea, root: Path, positions: Positions) -> BuildChunk:
@@ -253,13 +254,14 @@ def _chunk(prepared: Prepared, area: WorkArea, root: Path, positions: Positions)
         recipe=prepared.recipe,
         records=records,
         fingerprints={record.id: fingerprint.decode() for record, fingerprint in zip(records, prints, strict=True)},
+        positions={record.id: position for record, position in zip(records, positions.tolist(), strict=True)},
     )
 
 
 def _commit(
     prepared: Prepared,
     area: WorkArea,
-    written: dict[str, tuple[WrittenShard, ...]],
+    written: Written,
     failures: Sequence[Failure],
     *,
     workers: Workers,
@@ -268,31 +270,24 @@ def _commit(
     """Let the new shards and rows take the old ones' place, and sum up."""
     plan = prepared.plan
     failures = sorted(failures, key=lambda failure: (failure.source, failure.id))
-    if written or plan.keep:
+    if len(written) or plan.keep:
         table = dataset_rows(prepared, written, failures, report)
     elif plan.others_stay and prepared.old is not None:
         table = prepared.old.table
     else:
         raise none_usable(prepared.listing, failures)
     metadata = dataset_metadata(prepared, table, failures)
-    moments = ShardMoments((shard for shards in written.values() for shard in shards), area.out, workers)
+    moments = ShardMoments(written, area.folder, area.out, workers)
     before = {} if prepared.old is None else prepared.old.metadata.statistics
     metadata = replace(metadata, statistics=dataset_statistics(table, metadata, before, moments, report))
     if prepared.recipe.format == "arrays" and metadata.array is not None and not metadata.array.is_fixed:
         report.note(f"arrays: {metadata.array}; a batch needs one shape and dtype")
-    old_ids = [] if prepared.old is None else prepared.old.ids
-    sha256 = area.commit(
-        table,
-        metadata,
-        failures,
-        sorted(shard.id for shards in written.values() for shard in shards),
-        sorted(set(old_ids).difference(values_of(table.column("id")))),
-    )
     moments.remember(table)
+    new_ids = written.ids(plan.to_build.ids)
+    sha256 = area.commit(table, metadata, failures, _in_order(new_ids), _lost_ids(prepared.old, table))
     keep_rows(table, area.out / MANIFEST_NAME, sha256)
     gone = 0 if plan.others_stay else len(plan.gone_without(failures))
-    rebuilt = sum(record.id in written for record, _ in plan.rebuild)
-    moved = sum(record.id in written for record, _ in plan.move)
+    rebuilt, moved = (_count_of(written, plan.to_build.ids, [record.id for record, _ in some]) for some in (plan.rebuild, plan.move))
     return BuildSummary(
         out=os.fspath(area.out),
         found=prepared.found,
@@ -305,3 +300,22 @@ def _commit(
         removed=gone if prepared.prune else 0,
         failures=failures,
     )
+
+
+def _in_order(ids: PackedStrings) -> PackedStrings:
+    return ids if ids.are_sorted() else ids.select(ids.order())
+
+
+def _lost_ids(old: Manifest | None, table: Table) -> PackedStrings:
+    """Return the IDs of rows that are there no more, in their order."""
+    if old is None:
+        return PackedStrings()
+    ids = packed(old, "id")
+    return _in_order(ids.select(np.flatnonzero(positions_among(ids, table.ids) < 0)))
+
+
+def _count_of(written: Written, ids: PackedStrings, some: Sequence[str]) -> int:
+    """Return how many of some records, of all that were to be built, are written."""
+    is_written = np.zeros(len(ids), dtype=np.bool_)
+    is_written[written.positions] = True
+    return int(is_written[positions_among(PackedStrings(some), ids)].sum())

@@ -20,9 +20,9 @@ from prep.parts import Done, write_part
 from prep.recipe import Recipe
 from prep.records import Failure, Record, failure_of
 from prep.samples import Made, samples_of
-from prep.shards import NewShard, WrittenShard, write_shards
-from prep.sources.facts import ImageFacts
+from prep.shards import NewShard, write_shards
 from prep.watchdog import stop_clock, watched
+from prep.written import Written
 
 Items = TypeVar("Items", Sequence[Record], Positions)
 
@@ -58,6 +58,7 @@ class BuildChunk:
         recipe: what to do with each.
         records: what to read.
         fingerprints: record's ID -> fingerprint of what is to be written.
+        positions: record's ID -> its position among those that are to be built.
     """
 
     root: Path
@@ -65,22 +66,27 @@ class BuildChunk:
     recipe: Recipe
     records: Sequence[Record]
     fingerprints: Mapping[str, str]
+    positions: Mapping[str, int]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Built:
-    """What became of a raw item.
+    """What became of a chunk's records.
 
     Attributes:
-        shards: of its samples, in their order.
-        facts: what the header of an image says.
+        written: what each of its parts tells of.
+        failures: of the other records.
     """
 
-    shards: tuple[WrittenShard, ...]
-    facts: ImageFacts | None
+    written: Sequence[Written]
+    failures: Sequence[Failure]
+
+    def __len__(self) -> int:
+        """Return how many records are done and well."""
+        return sum(map(len, self.written))
 
 
-def build_chunk(chunk: BuildChunk) -> list[tuple[Record, Built | Failure]]:
+def build_chunk(chunk: BuildChunk) -> Built:
     """Read, transform and write a chunk's records; one that cannot be is a failure, not an error.
 
     When it returns, the shards are on the disk, and a part says so to a build that has to go on after this one. It may be run
@@ -91,15 +97,16 @@ def build_chunk(chunk: BuildChunk) -> list[tuple[Record, Built | Failure]]:
     Raises:
         OutputError: a shard cannot be written (a full disk, a read-only folder): no item's fault, so the build ends.
     """
-    outcomes: list[tuple[Record, Built | Failure]] = []
+    failures: list[Failure] = []
     held = _Held(chunk)
     for record in watched(chunk.records):
         try:
             held.add(record, samples_of(chunk.root, record, chunk.recipe))
         except StageError as error:
-            outcomes.append((record, failure_of(record, error.stage, error)))
-        outcomes += held.written_if_due()
-    return outcomes + held.written()
+            failures.append(failure_of(record, error.stage, error))
+        held.write_if_due()
+    held.write()
+    return Built(written=held.told, failures=failures)
 
 
 def _is_part_of_more(array: AnyArray) -> bool:
@@ -111,13 +118,18 @@ def _is_part_of_more(array: AnyArray) -> bool:
 
 
 class _Held:
-    """Samples of a chunk that are made and not yet written, and shards that are written and not yet told of by a part."""
+    """Samples of a chunk that are made and not yet written, and shards that are written and not yet told of by a part.
+
+    Attributes:
+        told: what each part tells of.
+    """
 
     def __init__(self, chunk: BuildChunk) -> None:
+        self.told: list[Written] = []
         self._chunk = chunk
         self._made: list[tuple[Record, Made]] = []
         self._bytes = 0
-        self._part: list[Done] = []
+        self._done: list[Done] = []
         self._deadline = time.monotonic() + PART_SECONDS
 
     def add(self, record: Record, made: Made) -> None:
@@ -127,25 +139,27 @@ class _Held:
         self._made.append((record, made))
         self._bytes += sum(sample.array.nbytes for sample in made.samples)
 
-    def written_if_due(self) -> list[tuple[Record, Built]]:
-        """Write what is held if it is much, or was held for long; return what was written."""
+    def write_if_due(self) -> None:
+        """Write what is held if it is much, and a part too if the last one was long ago."""
         if time.monotonic() >= self._deadline:
-            return self.written()
-        return self._write() if self._bytes >= MOST_HELD_BYTES else []
+            self.write()
+        elif self._bytes >= MOST_HELD_BYTES:
+            self._write_shards()
 
-    def written(self) -> list[tuple[Record, Built]]:
-        """Write what is held, and a part that tells of all that was written since the last one; return what was written now."""
-        done = self._write()
+    def write(self) -> None:
+        """Write what is held, and a part that tells of all that was written since the last one."""
+        self._write_shards()
         stop_clock()  # a slow disk may take its time over a part
+        chunk = self._chunk
         try:
-            write_part(self._chunk.target, self._part, self._chunk.fingerprints)
+            written = write_part(chunk.target, self._done, fingerprints=chunk.fingerprints, positions=chunk.positions)
         except OSError as error:
-            raise OutputError(f"{error.filename or self._chunk.target}: cannot be written: {error.strerror or error}") from error
-        self._part = []
+            raise OutputError(f"{error.filename or chunk.target}: cannot be written: {error.strerror or error}") from error
+        self.told += [written] if len(written) else []
+        self._done = []
         self._deadline = time.monotonic() + PART_SECONDS
-        return done
 
-    def _write(self) -> list[tuple[Record, Built]]:
+    def _write_shards(self) -> None:
         stop_clock()
         held, self._made, self._bytes = self._made, [], 0
         target = self._chunk.target
@@ -157,6 +171,4 @@ class _Held:
         except OSError as error:
             id_ = next((shard.id for shard in new if shard.path == error.filename), "")
             raise OutputError(f"{error.filename}: the shard of ID {id_!r} cannot be written: {error.strerror or error}") from error
-        done = [(record, Built(tuple(islice(written, len(made.samples))), made.facts)) for record, made in held]
-        self._part += [(record, built.shards) for record, built in done]
-        return done
+        self._done += [(record, tuple(islice(written, len(made.samples))), made.facts) for record, made in held]

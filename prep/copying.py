@@ -93,7 +93,7 @@ def _copy_file(id_: str, source: Path, target: Path) -> WrittenShard:
             _copy_bytes(file.fileno(), copy.fileno(), source)
             copy.seek(0)
             facts = read_shard(copy.fileno(), os.fstat(copy.fileno()).st_size, deep=True, name=str(source))
-    return WrittenShard(id=id_, shape=format_shape(facts.header.shape), dtype=facts.dtype, sha256=facts.sha256, moments="")
+    return WrittenShard(id=id_, shape=format_shape(facts.header.shape), dtype=facts.dtype, sha256=facts.sha256, moments=b"")
 
 
 def _copy_bytes(source: int, target: int, name: Path) -> None:

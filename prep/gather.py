@@ -1,41 +1,55 @@
-"""Chunks out to workers, outcomes back by ID, with a bar: what a survey and a build have in common."""
+"""Chunks out to workers, outcomes handed on as they come, with a bar: what a survey and a build have in common."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from prep.dispatch import RecordChunk, run_chunks
 from prep.errors import StoppedError
 from prep.executors import Workers
 from prep.interrupts import Terminated, first_one_stops
-from prep.records import Failure, Record
+from prep.records import Failure
 from prep.report import Reporter
 from prep.text import counted
 
-Outcome = TypeVar("Outcome")
+
+class ChunkOutcome(Protocol):
+    """What became of a chunk's records."""
+
+    @property
+    def failures(self) -> Sequence[Failure]:
+        """Of those that failed."""
+
+    def __len__(self) -> int:
+        """Return how many did not fail."""
+
+
+Outcome = TypeVar("Outcome", bound=ChunkOutcome)
 
 
 def gather(
     workers: Workers,
-    function: Callable[[Any], list[tuple[Record, Outcome | Failure]]],
+    function: Callable[[Any], Outcome],
     chunks: Iterable[RecordChunk],
     *,
+    take: Callable[[Outcome], object],
     what: str,
     report: Reporter,
     total: int | None = None,
     stop_after: int | None = None,
     on_interrupt: Callable[[int], str] | None = None,
-) -> tuple[dict[str, Outcome], list[Failure]]:
+) -> list[Failure]:
     """Run a function on every chunk of records; an item that kills its worker or takes too long is a failure.
 
     The first Ctrl-C or SIGTERM lets the chunks under way come to their end, and takes effect then.
 
     Args:
         workers: where to run.
-        function: from a chunk to each of its records with what became of it; importable.
+        function: from a chunk to what became of its records; importable.
         chunks: with an attribute `records`; picklable.
+        take: is given the outcome of each chunk, in any order, which nothing may depend on.
         what: the bar's name.
         report: shows the bar.
         total: items in all chunks; without it they are counted first.
@@ -43,7 +57,7 @@ def gather(
         on_interrupt: from the number of records that are done and well to the note that Ctrl-C or SIGTERM carries on.
 
     Returns:
-        ID -> outcome of the records that did not fail, and the failures; both in any order, which nothing may depend on.
+        The failures of all chunks, likewise in any order.
 
     Raises:
         WorkerError: workers die, whatever they are given.
@@ -52,48 +66,48 @@ def gather(
     if total is None:
         chunks = list(chunks)
         total = sum(len(chunk.records) for chunk in chunks)
-    gathered: _Gathered[Outcome] = _Gathered(report, stop_after)
+    gathered: _Gathered[Outcome] = _Gathered(take, report, stop_after)
     with _noting(gathered, on_interrupt), first_one_stops() as interrupted, report.progress(total, what) as advance:
         run_chunks(
             workers,
             function,
             chunks,
-            done=lambda done: advance(len(done), gathered.take(done)),
+            done=lambda done: advance(*gathered.take(done)),
             failed=lambda failure: advance(1, gathered.fail(failure)),
             stop=lambda: interrupted() or gathered.is_enough,
             note=report.note,
         )
     if gathered.is_enough:
-        raise stopped(len(gathered.failures), gathered.count, total, what)
-    return gathered.outcomes, gathered.failures
+        raise stopped(len(gathered.failures), gathered.well + len(gathered.failures), total, what)
+    return gathered.failures
 
 
 class _Gathered(Generic[Outcome]):
-    """What has come back so far."""
+    """What has come back so far.
 
-    def __init__(self, report: Reporter, stop_after: int | None) -> None:
-        self.outcomes: dict[str, Outcome] = {}
+    Attributes:
+        failures: of the chunks, and of items that brought down their workers.
+        well: records that did not fail.
+    """
+
+    def __init__(self, take: Callable[[Outcome], object], report: Reporter, stop_after: int | None) -> None:
         self.failures: list[Failure] = []
+        self.well = 0
+        self._take = take
         self._report = report
         self._stop_after = stop_after
-
-    @property
-    def count(self) -> int:
-        return len(self.outcomes) + len(self.failures)
 
     @property
     def is_enough(self) -> bool:
         return self._stop_after is not None and len(self.failures) >= self._stop_after
 
-    def take(self, done: Sequence[tuple[Record, Outcome | Failure]]) -> int:
-        """Add a chunk's outcomes; return how many of them are failures."""
-        before = len(self.failures)
-        for record, outcome in done:
-            if isinstance(outcome, Failure):
-                self.fail(outcome)
-            else:
-                self.outcomes[record.id] = outcome
-        return len(self.failures) - before
+    def take(self, outcome: Outcome) -> tuple[int, int]:
+        """Hand on what became of a chunk; return of how many records that is, and how many of them failed."""
+        self._take(outcome)
+        self.well += len(outcome)
+        for failure in outcome.failures:
+            self.fail(failure)
+        return len(outcome) + len(outcome.failures), len(outcome.failures)
 
     def fail(self, failure: Failure) -> int:
         """Add a failure; return that it is one."""
@@ -109,7 +123,7 @@ def _noting(gathered: _Gathered[Any], on_interrupt: Callable[[int], str] | None)
         yield
     except (KeyboardInterrupt, Terminated) as interrupt:
         if on_interrupt is not None:
-            interrupt.add_note(on_interrupt(len(gathered.outcomes)))
+            interrupt.add_note(on_interrupt(gathered.well))
         raise
 
 

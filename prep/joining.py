@@ -2,12 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+
 import numpy as np
 import numpy.typing as npt
 
 from manifests.strings import PackedStrings, Positions
 
 _BLOCK = 65_536
+
+
+class Finder:
+    """Finds strings among others, some at a time; what it takes to do so is made when the first is sought."""
+
+    def __init__(self, among: PackedStrings) -> None:
+        """Take the distinct strings to find others among."""
+        self.among = among
+
+    def positions(self, sought: Sequence[bytes]) -> Positions:
+        """Return where each string, in UTF-8, stands: int64, shape (len(sought),); -1 where it does not."""
+        if not len(self.among):
+            return np.full(len(sought), -1, dtype=np.int64)
+        order, hashes, numbers = self._index
+        if numbers is not None:
+            return np.fromiter((numbers.get(item, -1) for item in sought), dtype=np.int64, count=len(sought))
+        wanted = np.fromiter(map(hash, sought), dtype=np.int64, count=len(sought))
+        candidates = order[np.minimum(np.searchsorted(hashes, wanted), len(order) - 1)]
+        others = self.among.take_bytes(candidates)
+        same = np.fromiter((one == other for one, other in zip(sought, others, strict=True)), dtype=np.bool_, count=len(sought))
+        return np.where(same, candidates, -1)
+
+    @cached_property
+    def _index(self) -> tuple[Positions, npt.NDArray[np.int64], dict[bytes, int] | None]:
+        """The order of the hashes, the hashes in that order, and a dictionary in their stead if two are equal, which hardly ever are."""
+        hashes = np.empty(len(self.among), dtype=np.int64)
+        for start, items in _blocks(self.among):
+            hashes[start : start + len(items)] = np.fromiter(map(hash, items), dtype=np.int64, count=len(items))
+        order = np.argsort(hashes)
+        hashes = hashes[order]
+        if (hashes[1:] == hashes[:-1]).any():
+            return order, hashes, {item: start + number for start, items in _blocks(self.among) for number, item in enumerate(items)}
+        return order, hashes, None
 
 
 def positions_among(sought: PackedStrings, among: PackedStrings) -> Positions:
@@ -17,36 +53,21 @@ def positions_among(sought: PackedStrings, among: PackedStrings) -> Positions:
         sought: any strings.
         among: distinct strings.
     """
-    if len(sought) == len(among) and _are_equal(sought, among):
+    if are_equal(sought, among):
         return np.arange(len(sought))
-    hashes = _hashes(among)
-    order = np.argsort(hashes)
-    sorted_hashes = hashes[order]
-    if (sorted_hashes[1:] == sorted_hashes[:-1]).any():  # hardly ever; a dictionary is right whatever the hashes
-        number = {item: position for position, item in enumerate(among)}
-        return np.fromiter((number.get(item, -1) for item in sought), dtype=np.int64, count=len(sought))
-    found = np.full(len(sought), -1, dtype=np.int64)
-    for start in range(0, len(sought) if len(among) else 0, _BLOCK):
-        items = sought.take_bytes(np.arange(start, min(start + _BLOCK, len(sought))))
-        wanted = np.fromiter(map(hash, items), dtype=np.int64, count=len(items))
-        candidates = order[np.minimum(np.searchsorted(sorted_hashes, wanted), len(order) - 1)]
-        others = among.take_bytes(candidates)
-        same = np.fromiter((one == other for one, other in zip(items, others, strict=True)), dtype=np.bool_, count=len(items))
-        found[start : start + len(items)] = np.where(same, candidates, -1)
+    finder, found = Finder(among), np.empty(len(sought), dtype=np.int64)
+    for start, items in _blocks(sought):
+        found[start : start + len(items)] = finder.positions(items)
     return found
 
 
-def _are_equal(one: PackedStrings, other: PackedStrings) -> bool:
-    for start in range(0, len(one), _BLOCK):
-        positions = np.arange(start, min(start + _BLOCK, len(one)))
-        if one.take_bytes(positions) != other.take_bytes(positions):
-            return False
-    return True
+def are_equal(one: PackedStrings, other: PackedStrings) -> bool:
+    """Return whether both are the same strings in the same order."""
+    if one is other:
+        return True
+    return len(one) == len(other) and all(items == others for (_, items), (_, others) in zip(_blocks(one), _blocks(other), strict=True))
 
 
-def _hashes(strings: PackedStrings) -> npt.NDArray[np.int64]:
-    hashes = np.empty(len(strings), dtype=np.int64)
+def _blocks(strings: PackedStrings) -> Iterator[tuple[int, list[bytes]]]:
     for start in range(0, len(strings), _BLOCK):
-        items = strings.take_bytes(np.arange(start, min(start + _BLOCK, len(strings))))
-        hashes[start : start + len(items)] = np.fromiter(map(hash, items), dtype=np.int64, count=len(items))
-    return hashes
+        yield start, strings.take_bytes(np.arange(start, min(start + _BLOCK, len(strings))))

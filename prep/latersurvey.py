@@ -2,42 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-
 import numpy as np
 
-from manifests.strings import PackedStrings
 from prep.executors import Workers
 from prep.joining import positions_among
-from prep.known import facts_row
 from prep.look import read_headers
 from prep.prepare import Prepared
 from prep.report import Reporter
-from prep.sources.facts import ImageFacts
 from prep.survey import Survey, resolve_recipe
 from prep.text import counted, shown
+from prep.written import Written
 
 
-def survey_built(prepared: Prepared, written: Collection[str], facts: Mapping[str, ImageFacts], workers: Workers, report: Reporter) -> None:
+def survey_built(prepared: Prepared, written: Written, workers: Workers, report: Reporter) -> None:
     """Take in what the build has found out, read what neither it nor an earlier one has, and tell and check it all.
 
     Args:
         prepared: a plan that awaits its survey; what is found out is added to what it has seen.
-        written: IDs of the records whose shards are new, be they of this build or of an earlier one that was ended.
-        facts: record's ID -> what its header says.
+        written: records whose shards are new, be they of this build or of an earlier one that was ended.
         workers: where files are read.
         report: where notes and progress go.
 
     Raises:
         SourceError: the images do not go together.
     """
-    seen = prepared.seen
-    at = positions_among(PackedStrings(facts), seen.records.ids)
-    for position, found in zip(at.tolist(), facts.values(), strict=True):
-        seen.known.facts[position] = facts_row(found)
+    seen, plan = prepared.seen, prepared.plan
+    at = positions_among(plan.to_build.ids, seen.records.ids)[written.positions]
+    if len(written.facts):
+        there = written.facts["there"]
+        seen.known.facts[at[there]] = written.facts[there]
     has_row = np.zeros(len(seen.records), dtype=np.bool_)
-    for ids in (PackedStrings(written), prepared.plan.kept.records.ids):
-        has_row[positions_among(ids, seen.records.ids)] = True
+    has_row[at] = True
+    has_row[positions_among(plan.kept.records.ids, seen.records.ids)] = True
     unread = read_headers(prepared.listing.root, seen, np.flatnonzero(has_row & ~seen.known.facts["there"]), workers, report)
     if unread:
         names = shown([failure.source for failure in unread])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +15,8 @@ from manifests.strings import Positions
 from prep.chunk import chunks_of
 from prep.executors import Workers
 from prep.gather import gather
-from prep.known import NAME, Known, facts_row
-from prep.looking import LookChunk, look_chunk
+from prep.known import NAME, Known
+from prep.looking import LookChunk, Looked, look_chunk
 from prep.records import UNKNOWN, Failure, Listing, Record, Records
 from prep.report import Reporter
 
@@ -113,20 +113,19 @@ def _read(
         block = positions[start : start + _BLOCK]
         records: list[Record] = seen.records.take(block)
         chunks = [LookChunk(root=root, records=part, header=header, content=content) for part in chunks_of(records, workers.count)]
-        looks, failed = gather(
-            workers, look_chunk, chunks, what="survey", report=report, stop_after=None if stop_after is None else stop_after - len(failures)
-        )
-        by_id = {failure.id: failure for failure in failed}
-        for position, record in zip(block.tolist(), records, strict=True):
-            look = looks.get(record.id)
-            if look is None:
-                failures[position] = by_id[record.id]
-                continue
-            if look.facts is not None:
-                seen.known.facts[position] = facts_row(look.facts)
-            if look.sha256 is not None:
-                seen.known.digests[position] = np.frombuffer(look.sha256, dtype=np.uint8)
-    return failures
+        position_of = {record.id: position for position, record in zip(block.tolist(), records, strict=True)}
+
+        def take(looked: Looked, position_of: Mapping[str, int] = position_of) -> None:
+            at = [position_of[id_] for id_ in looked.ids]
+            if header:
+                seen.known.facts[at] = looked.facts
+            if content:
+                seen.known.digests[at] = looked.sha256s
+
+        left = None if stop_after is None else stop_after - len(failures)
+        failed = gather(workers, look_chunk, chunks, take=take, what="survey", report=report, stop_after=left)
+        failures |= {position_of[failure.id]: failure for failure in failed}
+    return dict(sorted(failures.items()))
 
 
 def _look_again_from_outside(root: Path, records: Records) -> None:

@@ -8,8 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from manifests.regularfile import open_regular
 from prep.errors import ItemError
+from prep.known import DIGEST_BYTES, FACTS, facts_row
 from prep.records import Failure, Record, failure_of
 from prep.shortage import check_shortage
 from prep.sources.facts import ImageFacts
@@ -34,26 +38,51 @@ class LookChunk:
     content: bool
 
 
-@dataclass(frozen=True)
-class Look:
-    """What one raw file is like.
+@dataclass(frozen=True, kw_only=True)
+class Looked:
+    """What a chunk's files are like.
 
     Attributes:
-        facts: what its header says, if it was read.
-        sha256: of its bytes, if they were read.
+        ids: of the records whose files could be read as far as was asked.
+        facts: what their headers say, of dtype `FACTS`: shape (len(ids),), or (0,) if that was not asked.
+        sha256s: of their bytes: uint8, shape (len(ids), 32), or (0, 32) if that was not asked.
+        failures: of the others.
     """
 
-    facts: ImageFacts | None
-    sha256: bytes | None
+    ids: Sequence[str]
+    facts: npt.NDArray[np.void]
+    sha256s: npt.NDArray[np.uint8]
+    failures: Sequence[Failure]
+
+    def __len__(self) -> int:
+        return len(self.ids)
 
 
-def look_chunk(chunk: LookChunk) -> list[tuple[Record, Look | Failure]]:
+def look_chunk(chunk: LookChunk) -> Looked:
     """Look into a chunk's files; one that cannot be read is a failure, not an error.
 
     Raises:
         WorkerError: the system ran out of something that reading takes.
     """
-    return [(record, _look(chunk, record)) for record in watched(chunk.records)]
+    ids: list[str] = []
+    facts: list[ImageFacts] = []
+    digests: list[bytes] = []
+    failures: list[Failure] = []
+    for record in watched(chunk.records):
+        path = chunk.root / record.source
+        try:
+            if not (chunk.header or chunk.content):
+                os.stat(path)
+            found = survey_image(path) if chunk.header else None
+            digests += [content_sha256(path)] if chunk.content else []
+        except (ItemError, OSError) as error:
+            check_shortage(error, record.source)
+            failures.append(_failure(record, error))
+            continue
+        facts += [] if found is None else [found]
+        ids.append(record.id)
+    sha256s = np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, DIGEST_BYTES)
+    return Looked(ids=ids, facts=np.array(list(map(facts_row, facts)), dtype=FACTS), sha256s=sha256s, failures=failures)
 
 
 def content_sha256(path: Path) -> bytes:
@@ -66,16 +95,6 @@ def content_sha256(path: Path) -> bytes:
         return hashlib.file_digest(file, "sha256").digest()
 
 
-def _look(chunk: LookChunk, record: Record) -> Look | Failure:
-    path = chunk.root / record.source
-    try:
-        if not (chunk.header or chunk.content):
-            os.stat(path)
-        facts = survey_image(path) if chunk.header else None
-        return Look(facts, content_sha256(path) if chunk.content else None)
-    except ItemError as error:
-        check_shortage(error, record.source)
-        return failure_of(record, "read", error)
-    except OSError as error:
-        check_shortage(error, record.source)
-        return replace(failure_of(record, "read", error), error=f"cannot be read: {error.strerror}")
+def _failure(record: Record, error: ItemError | OSError) -> Failure:
+    failure = failure_of(record, "read", error)
+    return replace(failure, error=f"cannot be read: {error.strerror}") if isinstance(error, OSError) else failure

@@ -1,6 +1,6 @@
-"""Moments of one shard: what the statistics of a dataset are put together from, as short text that JSON and pickle carry.
+"""Moments of one shard: what the statistics of a dataset are put together from, as few bytes.
 
-Per channel, which is the last axis as `keras.layers.Normalization(axis=-1)` has it, six float64: how many values are finite
+Per channel, which is the last axis as `keras.layers.Normalization(axis=-1)` has it, six float64, little-endian: how many values are finite
 and how many are not; their sum; the sum of squared deviations from their mean; the smallest and the greatest. An array
 without axes, or with more than `MAX_CHANNELS` channels, counts as one channel. Integers are added up as integers, so what is
 rounded is the result alone. A complex array has no order and no such moments.
@@ -10,10 +10,9 @@ Everything here is a function of the array alone, so it does not matter who work
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +25,10 @@ MAX_CHANNELS = 1024
 """Arrays with more on the last axis (a waveform, say) are one channel: moments must stay small beside the shards."""
 
 _FIELDS = 6
+
+CHANNEL_BYTES = _FIELDS * 8
+"""Of the moments of one channel."""
+
 _BLOCK_VALUES = 1 << 18
 """Values that are looked at together: 2 MB as float64, whatever the array's size."""
 
@@ -40,14 +43,14 @@ _EXACT_SQUARES_BITS = 16
 """Integers of up to so many bits have squares of which a block's sum is exact in float64: 2**18 * 2**32 < 2**53."""
 
 
-def moments_of(array: AnyArray) -> str:
-    """Return an array's moments as text, empty if it is complex.
+def moments_of(array: AnyArray) -> bytes:
+    """Return an array's moments, empty if it is complex.
 
     Args:
         array: bool, integer, float or complex, any shape, C-contiguous.
     """
     if array.dtype.kind == "c":
-        return ""
+        return b""
     channels = channels_of(array.shape)
     values = array.reshape(-1, channels)
     if array.dtype.kind == "f":
@@ -56,22 +59,22 @@ def moments_of(array: AnyArray) -> str:
         fields = _of_small_integers(values)
     else:
         fields = _of_integers(values)
-    return _text_of(fields.astype("<f8"))
+    return fields.astype("<f8").tobytes()
 
 
-def moments_of_each(arrays: Sequence[AnyArray]) -> list[str]:
+def moments_of_each(arrays: Sequence[AnyArray]) -> list[bytes]:
     """Return what `moments_of` gives for each array, to the last bit; many small ones of one shape and dtype take a fraction of the time.
 
     Args:
         arrays: as for `moments_of`.
     """
-    texts = [""] * len(arrays)
+    each = [b""] * len(arrays)
     alike: dict[tuple[tuple[int, ...], np.dtype[Any]], list[int]] = {}
     for position, array in enumerate(arrays):
         if 0 < array.size <= _MOST_TOGETHER and (array.dtype.kind == "f" or _has_small_squares(array.dtype)):
             alike.setdefault((array.shape, array.dtype), []).append(position)
         else:
-            texts[position] = moments_of(array)
+            each[position] = moments_of(array)
     for (shape, _), positions in alike.items():
         step = max(1, _TOGETHER_VALUES // math.prod(shape))
         for start in range(0, len(positions), step):
@@ -80,8 +83,8 @@ def moments_of_each(arrays: Sequence[AnyArray]) -> list[str]:
             fields = _of_alike(stacked)
             is_finite = [bool(np.isfinite(own[:, 3]).all()) for own in fields]
             for position, own, is_good in zip(block, fields.astype("<f8"), is_finite, strict=True):
-                texts[position] = _text_of(own) if is_good else moments_of(arrays[position])
-    return texts
+                each[position] = own.tobytes() if is_good else moments_of(arrays[position])
+    return each
 
 
 def channels_of(shape: Sequence[int]) -> int:
@@ -89,81 +92,46 @@ def channels_of(shape: Sequence[int]) -> int:
     return shape[-1] if shape and 0 < shape[-1] <= MAX_CHANNELS else 1
 
 
-def decode_moments(texts: Sequence[str]) -> FloatArray:
-    """Return what `moments_of` wrote for one or more arrays, shape (channels of all together, 6).
-
-    Raises:
-        ValueError: this is no such text.
-    """
-    # 48 bytes are 64 characters, without padding, so texts stand one behind the other as their bytes do.
-    return np.frombuffer(base64.b64decode("".join(texts), validate=True), dtype="<f8").reshape(-1, _FIELDS)
-
-
-def check_moments(text: str, shape: Sequence[int]) -> None:
-    """Refuse what cannot be the moments of an array of this shape.
-
-    Raises:
-        ValueError: it is no such text, or one of another number of channels.
-    """
-    found = len(decode_moments([text]))
-    if text and found != channels_of(shape):
-        raise ValueError(f"expected moments of {channels_of(shape)} channels, found {found}")
-
-
-class Combined(NamedTuple):
-    """One channel over many shards; a value that there is not, or that overflows, is None."""
-
-    finite: int
-    non_finite: int
-    mean: float | None
-    variance: float | None
-    low: float | None
-    high: float | None
-
-
-def combine(moments: FloatArray) -> Combined:
-    """Put moments of one channel together; their order does not matter, to the last bit.
-
-    The variance is that of the population, as Keras has it: squared deviations within the shards, and of the shards'
-    means from the whole's (Chan, Golub and LeVeque 1979), each added up by `math.fsum`, which rounds once.
+def moment_bytes(shape: Sequence[int], dtype: str) -> int:
+    """Return how many bytes of moments an array has.
 
     Args:
-        moments: shape (shards, 6).
+        shape: of the array.
+        dtype: its NumPy name.
     """
-    counts, non_finite = moments[:, 0], int(moments[:, 1].sum())
-    with_values = moments[counts > 0]
-    counts, totals, squares, lows, highs = (with_values[:, field] for field in (0, 2, 3, 4, 5))
-    count = int(counts.sum())
-    if not count:
-        return Combined(0, non_finite, None, None, None, None)
-    mean = _sum(totals)
-    mean = None if mean is None else mean / count
-    variance = None
-    if mean is not None:
-        with np.errstate(over="ignore", invalid="ignore"):
-            between = counts * (totals / counts - mean) ** 2
-        squared = _sum(np.concatenate([squares, between]))
-        variance = None if squared is None else squared / count
-    # Of -0.0 and 0.0 either may be the smallest: adding 0.0 makes one of them.
-    return Combined(count, non_finite, mean, variance, float(lows.min()) + 0.0, float(highs.max()) + 0.0)
+    return 0 if np.dtype(dtype).kind == "c" else channels_of(shape) * CHANNEL_BYTES
 
 
-def _sum(values: FloatArray) -> float | None:
-    try:
-        total = math.fsum(values.tolist())
-    except (OverflowError, ValueError):
-        return None
-    return total if math.isfinite(total) else None
+def decode_moments(moments: bytes | npt.NDArray[np.uint8]) -> FloatArray:
+    """Return what `moments_of` gave for one or more arrays, one behind the other, shape (channels of all together, 6).
+
+    Raises:
+        ValueError: these are no moments.
+    """
+    return np.frombuffer(moments, dtype="<f8").reshape(-1, _FIELDS)
+
+
+def some_moments(moments: bytes, lengths: npt.NDArray[np.int64], which: npt.NDArray[np.int64]) -> bytes:
+    """Return the moments of some arrays.
+
+    Args:
+        moments: of all of them, one behind the other.
+        lengths: how many bytes each has: int64, shape (n,).
+        which: of the arrays: int64, shape (k,).
+    """
+    if not len(which):
+        return b""
+    if (lengths == lengths[0]).all():
+        return np.frombuffer(moments, dtype=np.uint8).reshape(len(lengths), -1)[which].tobytes()
+    ends = np.cumsum(lengths)
+    pairs = zip((ends - lengths)[which].tolist(), ends[which].tolist(), strict=True)
+    return b"".join([moments[start:end] for start, end in pairs])
 
 
 def _blocks(values: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
     rows = max(1, _BLOCK_VALUES // values.shape[1])
     for start in range(0, len(values), rows):
         yield values[start : start + rows]
-
-
-def _text_of(fields: FloatArray) -> str:
-    return base64.b64encode(fields.tobytes()).decode("ascii")
 
 
 def _has_small_squares(dtype: np.dtype[Any]) -> bool:

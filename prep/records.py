@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from manifests.columns import Column, ColumnBuilder, values_of
-from manifests.strings import PackedStrings, Positions
+from manifests.strings import PackedStrings, Positions, are_all
 from prep.text import printable
 
 SourceFormat = Literal["images", "arrays"]
@@ -121,7 +121,7 @@ class Records(Sequence[Record]):
 
     def select(self, positions: Positions) -> Records:
         """Return the records at these positions (int64, shape (k,)), packed; those of all are these themselves."""
-        if len(positions) == len(self) and np.array_equal(positions, np.arange(len(self))):
+        if are_all(positions, len(self)):
             return self
         return Records(
             self.ids.select(positions),

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from manifests.columns import Column, blank_column, coded, joined_column, packed_column, values_of
+from manifests.columns import Column, ColumnBuilder, blank_column, coded, is_in, joined_column, values_of
 from manifests.counts import split_order
 from manifests.manifest import Manifest
 from manifests.metadata import Metadata, common_array
-from manifests.strings import PackedStrings
+from manifests.strings import PackedStrings, are_all
 from manifests.table import Table, table_of_columns
+from prep.digests import hex_column
+from prep.joining import are_equal, positions_among
 from prep.labels import label_specs
 from prep.plan import Prints, packed
 from prep.prepare import Prepared
 from prep.records import Failure, Records
 from prep.report import Reporter
-from prep.shards import WrittenShard
 from prep.splitcolumns import assign_split_columns, remembered
 from prep.text import counted, shown
+from prep.written import Written
 
 _OF_SHARDS = ("shape", "dtype", "sha256")
+_BLOCK = 65_536
 
 
 class _Rows(NamedTuple):
@@ -32,12 +35,12 @@ class _Rows(NamedTuple):
     columns: dict[str, Column]
 
 
-def dataset_rows(prepared: Prepared, written: Mapping[str, Sequence[WrittenShard]], failures: Sequence[Failure], report: Reporter) -> Table:
+def dataset_rows(prepared: Prepared, written: Written, failures: Sequence[Failure], report: Reporter) -> Table:
     """Return the manifest's rows, in the order of their IDs.
 
     Args:
         prepared: what was planned.
-        written: record's ID -> what the new shards of its samples hold; that of the others is in the old rows.
+        written: what the new shards hold; what the others hold is in the old rows.
         failures: raw items without a row.
         report: is told where splits change.
 
@@ -50,7 +53,7 @@ def dataset_rows(prepared: Prepared, written: Mapping[str, Sequence[WrittenShard
     if old is not None:
         parts.append(_kept_rows(old, prepared))
         if not prepared.prune:
-            parts.append(_gone_rows(old, prepared, failures, {shard.id for shards in written.values() for shard in shards}))
+            parts.append(_gone_rows(old, prepared, failures, parts[0].ids))
     table = _sorted_table(parts)
     if not any(coded(table.column("label")).distinct):
         table = table.without("label")
@@ -61,18 +64,11 @@ def dataset_rows(prepared: Prepared, written: Mapping[str, Sequence[WrittenShard
     return table
 
 
-def _new_rows(records: Records, prints: Prints, written: Mapping[str, Sequence[WrittenShard]]) -> _Rows:
+def _new_rows(records: Records, prints: Prints, written: Written) -> _Rows:
     """Return the rows of what was written."""
-    owners, shards = list[int](), list[WrittenShard]()
-    for position, id_ in enumerate(records.ids):
-        if id_ in written:
-            own = written[id_]
-            owners += [position] * len(own)
-            shards += own
-    at = np.array(owners, dtype=np.int64)
-    ids = PackedStrings(shard.id for shard in shards)
-    columns = _of_records(ids, records.select(at), prints[at])
-    return _Rows(ids, columns | {name: packed_column([getattr(shard, name) for shard in shards]) for name in _OF_SHARDS})
+    ids, at = written.ids(records.ids), written.owners()
+    columns = _of_records(ids, records.select(at), prints if are_all(at, len(records)) else prints[at])
+    return _Rows(ids, columns | {"shape": written.shapes, "dtype": written.dtypes, "sha256": hex_column(written.sha256s)})
 
 
 def _kept_rows(old: Manifest, prepared: Prepared) -> _Rows:
@@ -82,12 +78,11 @@ def _kept_rows(old: Manifest, prepared: Prepared) -> _Rows:
     return _Rows(ids, _of_records(ids, kept.records, kept.prints) | {name: old.table.column(name).select(kept.rows) for name in _OF_SHARDS})
 
 
-def _gone_rows(old: Manifest, prepared: Prepared, failures: Sequence[Failure], taken: set[str]) -> _Rows:
+def _gone_rows(old: Manifest, prepared: Prepared, failures: Sequence[Failure], taken: PackedStrings) -> _Rows:
     """Return the rows whose raw item is gone, as they are, unless an ID is another item's by now."""
-    gone = set(prepared.plan.gone_without(failures)) - taken
     rows = prepared.plan.gone_rows
     ids = packed(old, "id").select(rows)
-    stay = np.array([position for position, id_ in enumerate(ids) if id_ in gone], dtype=np.int64)
+    stay = np.flatnonzero(is_in(ids, prepared.plan.gone_without(failures)) & (positions_among(ids, taken) < 0))
     others = [name for name in old.table.columns if name not in {"id", "path"}]
     return _Rows(ids.select(stay), {name: old.table.column(name).select(rows[stay]) for name in others})
 
@@ -109,21 +104,26 @@ def _of_records(ids: PackedStrings, records: Records, prints: Prints) -> dict[st
 
 def _groups(ids: PackedStrings, records: Records) -> Column | None:
     """Return the groups of samples: several of one raw item are one unless another is given, for they are not to meet across splits."""
-    pairs = list(zip(ids, records.ids, strict=True))
-    if all(id_ == record for id_, record in pairs):
+    if are_equal(ids, records.ids):
         return None
-    given = values_of(records.columns["group"]) if "group" in records.columns else [""] * len(pairs)
-    return packed_column([group or ("" if id_ == record else record) for group, (id_, record) in zip(given, pairs, strict=True)])
+    builder = ColumnBuilder()
+    for start in range(0, len(ids), _BLOCK):
+        rows = np.arange(start, min(start + _BLOCK, len(ids)))
+        pairs = zip(ids.take(rows), records.ids.take(rows), strict=True)
+        given = values_of(records.columns["group"].select(rows)) if "group" in records.columns else [""] * len(rows)
+        builder.add([group or ("" if id_ == record else record) for group, (id_, record) in zip(given, pairs, strict=True)])
+    return builder.column()
 
 
 def _sorted_table(parts: Sequence[_Rows]) -> Table:
     names = list(dict.fromkeys(name for part in parts if len(part.ids) for name in part.columns))
-    ids = PackedStrings.joined([part.ids for part in parts])
-    order = ids.order()
-    columns = {
-        name: joined_column([part.columns.get(name) or blank_column(len(part.ids)) for part in parts]).select(order) for name in names
-    }
-    return table_of_columns(ids.select(order), columns)
+    parts = [part for part in parts if len(part.ids)] or list(parts[:1])
+    ids = parts[0].ids if len(parts) == 1 else PackedStrings.joined([part.ids for part in parts])
+    columns = {name: joined_column([part.columns.get(name) or blank_column(len(part.ids)) for part in parts]) for name in names}
+    if not ids.are_sorted():
+        order = ids.order()
+        ids, columns = ids.select(order), {name: column.select(order) for name, column in columns.items()}
+    return table_of_columns(ids, columns)
 
 
 def dataset_metadata(prepared: Prepared, table: Table, failures: Sequence[Failure]) -> Metadata:

@@ -30,18 +30,14 @@ class WrittenShard:
         shape: `32x32x3`.
         dtype: NumPy name.
         sha256: of the file's bytes, in hex.
-        moments: what the dataset's statistics are put together from, as text (see `prep.moments`).
+        moments: what the dataset's statistics are put together from (see `prep.moments`).
     """
 
     id: str
     shape: str
     dtype: str
     sha256: str
-    moments: str
-
-    def as_dict(self) -> dict[str, str]:
-        """Return the attributes by name."""
-        return {"id": self.id, "shape": self.shape, "dtype": self.dtype, "sha256": self.sha256, "moments": self.moments}
+    moments: bytes
 
 
 @lru_cache
@@ -96,8 +92,8 @@ def write_shards(shards: Sequence[NewShard]) -> list[WrittenShard]:
         write_new(shard.path, header, payload)
     moments = moments_of_each([shard.array for shard in shards])
     return [
-        WrittenShard(id=shard.id, shape=_shape_text(shard.array.shape), dtype=shard.array.dtype.name, sha256=sha256, moments=text)
-        for shard, sha256, text in zip(shards, digests, moments, strict=True)
+        WrittenShard(id=shard.id, shape=_shape_text(shard.array.shape), dtype=shard.array.dtype.name, sha256=sha256, moments=own)
+        for shard, sha256, own in zip(shards, digests, moments, strict=True)
     ]
 
 

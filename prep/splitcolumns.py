@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from manifests.columns import coded, packed_column, values_of
+from manifests.columns import coded, names_in, packed_column, values_of
 from manifests.counts import split_order
 from manifests.manifest import Manifest
+from manifests.strings import Names, PackedStrings
 from manifests.table import Table
 from prep.assignment import assign_splits, check_enough_for_folds, check_groups_whole
 from prep.given import groups_of, splits_given
+from prep.joining import positions_among
 from prep.labels import are_measurements
 from prep.owners import owners_of
 from prep.records import Failure, Record, Records
@@ -59,8 +61,10 @@ class _Before:
             found.append({**(absent if isinstance(absent, dict) else {}), **rows})
         return cls(splits=found[0], folds=found[1], groups=found[2])
 
-    def of_groups(self, kept: Mapping[str, str], ids: Sequence[str]) -> dict[str, str]:
+    def of_groups(self, kept: Mapping[str, str], ids: Names) -> dict[str, str]:
         """Return group -> what its members keep, of groups whose members have no row now."""
+        if not any(self.groups.values()):
+            return {}
         there = set(ids)
         return {self.groups[id_]: name for id_, name in kept.items() if id_ not in there and self.groups.get(id_)}
 
@@ -96,7 +100,7 @@ def assign_split_columns(table: Table, spec: SplitSpec, old: Manifest | None, re
         SourceError: a group that would be in two splits or folds, or fewer groups than folds.
     """
     before = _Before.of(old, spec)
-    ids = values_of(table.column("id"))
+    ids = names_in(table.column("id"))
     _tell_changes(old, spec, before, report)
     groups = _groups(table, spec, before, report, records)
     if any(groups) or spec.group_by or spec.group_regex:
@@ -161,8 +165,9 @@ def _tell_changes(old: Manifest | None, spec: SplitSpec, before: _Before, report
 
 def _groups(table: Table, spec: SplitSpec, before: _Before, report: Reporter, records: Sequence[Record]) -> list[str]:
     """Return each row's group; samples of one record that stands alone form one."""
-    given = groups_of(records, spec)
-    ids = values_of(table.column("id"))
+    given, ids = groups_of(records, spec), names_in(table.column("id"))
+    if not (given or spec.group_by or any(before.groups.values())) and _are_records(ids, records):
+        return [""] * len(ids)
     carried = values_of(table.column(spec.group_by)) if spec.group_by in table and spec.group_by else [""] * len(ids)
     groups = []
     for id_, record, own in zip(ids, _record_ids(table, records), carried, strict=True):
@@ -174,6 +179,12 @@ def _groups(table: Table, spec: SplitSpec, before: _Before, report: Reporter, re
     if alone and (spec.group_by or spec.group_regex):
         report.note(f"groups: {counted(len(alone), 'ID')} without one, each of which stands alone: {shown(alone, 3)}")
     return groups
+
+
+def _are_records(ids: Names, records: Sequence[Record]) -> bool:
+    """Return whether each row is a record's own, and no one of several samples."""
+    packed = ids if isinstance(ids, PackedStrings) else PackedStrings(ids)
+    return bool((positions_among(packed, Records.of(records).ids) >= 0).all())
 
 
 def _given(table: Table, spec: SplitSpec, old: Manifest | None, records: Sequence[Record]) -> list[str]:

@@ -4,31 +4,37 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from manifests.atomic import TEMPORARY_PREFIX
-from manifests.commitlog import RECORD, STAGE_FOLDER, Failures, begin_changeover, finish_changeover
+from manifests.changeover import Failures
+from manifests.commitlog import RECORD, STAGE_FOLDER, begin_changeover, finish_changeover
 from manifests.metadata import Metadata, write_metadata
-from manifests.names import SHARD_FOLDER, default_path
+from manifests.names import SHARD_FOLDER
 from manifests.schema import FAILURES_NAME, MANIFEST_NAME, METADATA_NAME, STATE_FOLDER
 from manifests.store import write_manifest, write_table
+from manifests.strings import Names
 from manifests.table import Table
 from prep.errors import OutputError, UsageError
 from prep.interrupts import KEPT, held_off
+from prep.joining import Finder
 from prep.lock import locked
 from prep.output import entries, write_failures
-from prep.parts import PART_FOLDER, count_done, read_parts, settle_parts
+from prep.parts import PART_FOLDER, Due, count_done, read_parts, settle_parts
 from prep.records import Failure
-from prep.shards import WrittenShard
 from prep.text import counted, shown
+from prep.written import Written
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+_BLOCK = 65_536
 
 
 @dataclass(frozen=True)
@@ -45,18 +51,13 @@ class WorkArea:
     folder: Path
     was_left: bool = False
 
-    def done_before(
-        self, fingerprints: Mapping[str, str], note: Callable[[str], object] = lambda _: None, *, spares_others: bool = False
-    ) -> dict[str, tuple[WrittenShard, ...]]:
+    def done_before(self, due: Due, note: Callable[[str], object] = lambda _: None, *, spares_others: bool = False) -> list[Written]:
         """Return what an earlier build, which was ended, has done of this one; all else that it left goes.
 
         Args:
-            fingerprints: record's ID -> fingerprint of what is to be built.
+            due: what is to be built.
             note: is told what is there but cannot be used.
             spares_others: refuse to let go what an earlier build has done of other items.
-
-        Returns:
-            Record's ID -> its shards, sorted by ID.
 
         Raises:
             OutputError: the folder cannot be written.
@@ -65,29 +66,30 @@ class WorkArea:
         try:
             for name in (SHARD_FOLDER, PART_FOLDER):
                 _remove_link(self.folder / name)
-            found = read_parts(self.folder, fingerprints)
-            if spares_others and len(found.stale) > len(found.damaged):
+            found = read_parts(self.folder, due)
+            if spares_others and found.kept:
                 raise UsageError(
                     f"{self.out}: a build that was ended has left finished items, which this would let go; run build-shards again first: "
                     "it goes on from them, and tries again what failed"
                 )
-            settle_parts(self.folder, found)
-            wanted = {default_path(shard.id) for shards in found.done.values() for shard in shards}
-            _clear_but(self.folder / SHARD_FOLDER, SHARD_FOLDER, wanted)
+            done = settle_parts(self.folder, found)
+            _clear_but(
+                self.folder / SHARD_FOLDER, SHARD_FOLDER, Finder(Written.joined(done).ids(due.ids).affixed(f"{SHARD_FOLDER}/", ".npy"))
+            )
         except OSError as error:
             raise _unwritable(error, self.out) from error
         if found.damaged:
             names = shown([path.name for path in found.damaged])
             note(f"left aside: {counted(len(found.damaged), 'part')} of an earlier build that cannot be trusted: {names}")
-        return dict(sorted(found.done.items()))
+        return done
 
     def commit(
         self,
         rows: pd.DataFrame | Table,
         metadata: Metadata,
         failures: Sequence[Failure] | None,
-        new_ids: Sequence[str],
-        old_ids: Sequence[str],
+        new_ids: Names,
+        old_ids: Names,
     ) -> str:
         """Let the new state take the old one's place; interrupts wait until it has.
 
@@ -120,15 +122,15 @@ class WorkArea:
         change: Failures = "kept" if failures is None else "new" if failures else "none"
         with held_off():
             try:
-                sha256 = begin_changeover(self.out, added=new_ids, removed=old_ids, failures=change)
+                begun = begin_changeover(self.out, added=new_ids, removed=old_ids, failures=change)
             except OSError as error:
                 # The record may have its name already, and then it is what everybody goes by.
                 raise (_unfinished if os.path.lexists(self.out / RECORD) else _unwritable)(error, self.out) from error
             try:
-                finish_changeover(self.out)
+                finish_changeover(self.out, begun)
             except OSError as error:
                 raise _unfinished(error, self.out) from error
-        return sha256
+        return begun.manifest
 
 
 @contextmanager
@@ -194,7 +196,7 @@ def _tidy(area: WorkArea, *, keeps_parts: bool = True) -> int:
     return 0
 
 
-def _clear_but(folder: Path, name: str, wanted: AbstractSet[str]) -> None:
+def _clear_but(folder: Path, name: str, wanted: Finder) -> None:
     """Remove all files below a folder but the wanted ones, and the folders that are then empty, in whose place a shard may have to lie.
 
     Nothing outside is touched through a link.
@@ -202,13 +204,14 @@ def _clear_but(folder: Path, name: str, wanted: AbstractSet[str]) -> None:
     if not folder.is_dir():
         return
     with os.scandir(folder) as entries_:
-        for entry in list(entries_):
-            path = f"{name}/{entry.name}"
-            if entry.is_dir(follow_symlinks=False):
-                _clear_but(Path(entry.path), path, wanted)
-                _remove_empty_ones([Path(entry.path)])
-            elif path not in wanted:
-                os.unlink(entry.path)
+        while block := list(islice(entries_, _BLOCK)):
+            is_wanted = wanted.positions([os.fsencode(f"{name}/{entry.name}") for entry in block]) >= 0
+            for entry, stays in zip(block, is_wanted.tolist(), strict=True):
+                if entry.is_dir(follow_symlinks=False):
+                    _clear_but(Path(entry.path), f"{name}/{entry.name}", wanted)
+                    _remove_empty_ones([Path(entry.path)])
+                elif not stays:
+                    os.unlink(entry.path)
 
 
 def _remove_link(path: Path) -> None:

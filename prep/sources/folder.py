@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -45,32 +43,34 @@ def list_folder(
     Raises:
         SourceError: two files of one ID, files without a class beside files with one, or a class name that cannot be.
     """
-    ids = [path[: path.rfind(".")] for path in paths]  # each has the ending of a raw file
-    problems = name_problems(ids)
-    failures = [
-        Failure(id="", source=printable(paths[position]), stage="find", error=f"ID {printable(ids[position])!r} {problem}")
-        for position, problem in problems.items()
-    ]
-    good = np.delete(np.arange(len(paths)), list(problems))
-    if problems:
-        ids, paths = [ids[position] for position in good], [paths[position] for position in good]
-    # Paths come sorted; without their endings they nearly are.
-    is_sorted = all(map(operator.lt, ids, islice(ids, 1, None)))
-    order = None if is_sorted else np.array(sorted(range(len(ids)), key=ids.__getitem__), dtype=np.int64)
-    folders = ColumnBuilder(few=None)
-    for start in range(0, len(ids), _BLOCK):
-        folders.add([id_.rpartition("/")[0] for id_ in ids[start : start + _BLOCK]])
+    names, sources, folders = ColumnBuilder(few=0), ColumnBuilder(few=0), ColumnBuilder(few=None)
+    failures: list[Failure] = []
+    bad: list[int] = []
+    for start in range(0, len(paths), _BLOCK):  # what follows works on the columns, which take a fraction of the lists
+        block = paths[start : start + _BLOCK]
+        ids = [path[: path.rfind(".")] for path in block]  # each has the ending of a raw file
+        problems = name_problems(ids)
+        failures += [
+            Failure(id="", source=printable(block[position]), stage="find", error=f"ID {printable(ids[position])!r} {problem}")
+            for position, problem in problems.items()
+        ]
+        bad += [start + position for position in problems]
+        if problems:
+            ids, block = ([name for position, name in enumerate(some) if position not in problems] for some in (ids, block))
+        names.add(ids)
+        sources.add(block)
+        folders.add([id_.rpartition("/")[0] for id_ in ids])
     labels = _labels_of(folders.coded(), split_folders)
-    names = _packed(ids)
-    del ids  # all that follows works on the columns, which take a fraction of it
+    good = np.delete(np.arange(len(paths)), bad)
     sizes, times = (None, None) if stats is None else (stats[good, 0], stats[good, 1])
-    records = Records(names, _packed(paths), labels, sizes=sizes, times=times)
+    records = Records(names.strings(), sources.strings(), labels, sizes=sizes, times=times)
+    del names, sources, folders, good
     check_distinct(records)
     distinct = list(labels.distinct)
     labelled = any(distinct)
     _check_labels(records, distinct, labelled=labelled, allow_empty_labels=allow_empty_labels)
-    if order is not None:
-        records = records.select(order)
+    if not records.ids.are_sorted():  # paths come sorted; without their endings they nearly are
+        records = records.select(records.ids.order())
     if labelled:
         classes = classes_of(distinct)
         note = f"labels: name of the parent folder, {counted(len(classes), 'class', 'classes')}: {shown(list(classes), 10)}"
@@ -85,14 +85,6 @@ def list_folder(
         failures=failures,
         notes=[note],
     )
-
-
-def _packed(strings: list[str]) -> PackedStrings:
-    """Pack strings block by block."""
-    builder = ColumnBuilder(few=0)
-    for start in range(0, len(strings), _BLOCK):
-        builder.add(strings[start : start + _BLOCK])
-    return builder.strings()
 
 
 def _labels_of(folders: Coded, split_folders: Sequence[str]) -> Coded:

@@ -17,9 +17,8 @@ def check_distinct(records: Sequence[Record]) -> None:
         SourceError: every pair is listed.
     """
     packed = Records.of(records)
-    ids = list(packed.ids)
     problems = []
-    for position, earlier in collisions(ids):
+    for position, earlier in collisions(packed.ids):
         one, other = packed[earlier], packed[position]
         same = (
             f"both map to ID {other.id!r}"
@@ -28,9 +27,9 @@ def check_distinct(records: Sequence[Record]) -> None:
         )
         problems.append(f"{one.source!r} and {other.source!r} {same}")
     # Only a folder that is called like a shard can be in the way of one.
-    folders = {id_.rpartition("/")[0] for id_ in ids}
+    folders = {id_.rpartition("/")[0] for id_ in packed.ids}
     if any(".npy" in collision_key(folder) for folder in folders):
-        for position, other_position in file_and_folder_clashes(list(default_paths(packed.ids))):
+        for position, other_position in file_and_folder_clashes(default_paths(packed.ids)):
             problems.append(f"ID {packed[position].id!r} needs a folder where ID {packed[other_position].id!r} has its shard")
     if problems:
         raise SourceError("raw files that map to one ID; rename or remove one of each:", problems)

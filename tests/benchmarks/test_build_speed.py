@@ -34,7 +34,7 @@ from PIL import Image
 from manifests.commitlog import STAGE_FOLDER
 from manifests.durable import sync_below
 from prep.chunk import MOST_ITEMS
-from prep.parts import PART_FOLDER, write_part
+from prep.parts import Done, count_done, write_part
 from prep.records import Record
 from prep.shards import NewShard, write_new, write_shards
 
@@ -213,7 +213,7 @@ def test_building_again_after_a_few_sources_changed(
 
 def items_done(out: Path) -> int:
     """Count the records of a build's parts; the first line of a part is its header."""
-    return sum(max(0, part.read_bytes().count(b"\n") - 1) for part in (out / STAGE_FOLDER / PART_FOLDER).glob("*.jsonl"))
+    return count_done(out / STAGE_FOLDER)
 
 
 def kill_at_half(photographs: Photographs, out: Path) -> None:
@@ -272,8 +272,9 @@ def test_writing_so_that_it_lasts(
     def with_parts(target: Path) -> None:
         for start in range(0, count, MOST_ITEMS):
             shards = write_shards([NewShard(Path(path).stem, array, path) for path in paths(target, start)])
-            done = [(Record(id=shard.id, source=""), (shard,)) for shard in shards]
-            write_part(target, done, {shard.id: "" for shard in shards})
+            done: list[Done] = [(Record(id=shard.id, source=""), (shard,), None) for shard in shards]
+            ids = [shard.id for shard in shards]
+            write_part(target, done, fingerprints=dict.fromkeys(ids, ""), positions=dict.fromkeys(ids, 0))
 
     def plainly(target: Path) -> None:
         for number in range(count):

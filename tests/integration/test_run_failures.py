@@ -267,7 +267,7 @@ def test_what_is_remembered_of_splits_is_not_taken_for_nothing_when_it_cannot_be
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), "dataset.json")
 
     with monkeypatch.context() as patch:
-        patch.setattr("prep.prepare.read_metadata", too_many)
+        patch.setattr("prep.options.read_metadata", too_many)
         check_refused(prep("build-shards", pets, out), 1, "dataset.json: cannot be read: Too many open files")
     assert snapshot(out) == before
     build(pets, out)

@@ -15,7 +15,7 @@ from command_line import build, prep, random_pixels, set_age, snapshot, write_ar
 
 from manifests import ManifestError, load_manifest
 from prep.errors import WorkerError
-from prep.statistics import MomentsChunk, moments_chunk
+from prep.shardmoments import MomentsChunk, moments_chunk
 
 SPLIT = ("--split", "train=0.7,val=0.3", "--seed", "1")
 
@@ -225,4 +225,4 @@ def test_a_shortage_of_the_system_does_not_leave_statistics_out(tmp_path: Path, 
     (tmp_path / "a.npy").touch()
     monkeypatch.setattr(Path, "read_bytes", no_more_files)
     with pytest.raises(WorkerError, match=r"a\.npy: .*Too many open files"):
-        moments_chunk(MomentsChunk(root=tmp_path, paths=["a.npy"], sha256s=["0" * 64]))
+        moments_chunk(MomentsChunk(root=tmp_path, paths=["a.npy"], sha256s=np.zeros((1, 32), dtype=np.uint8)))

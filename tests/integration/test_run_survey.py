@@ -118,7 +118,7 @@ def test_what_an_interrupted_build_has_done_is_looked_into(tmp_path: Path) -> No
     (source / "class1" / "broken.png").unlink()
     write_deep(source / "class0" / "!deep.tif")
     with start_prep("build-shards", source, out, *GIVEN, "--workers", "2") as process:
-        until(lambda: any((out / ".prep" / "build" / "parts").glob("*.jsonl")) or process.poll() is not None, "the first part")
+        until(lambda: any((out / ".prep" / "build" / "parts").glob("*.part")) or process.poll() is not None, "the first part")
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
     assert not (out / "manifest.csv").exists()

@@ -9,14 +9,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from manifests import ManifestError, verify
+from manifests import ManifestError, table, verify
+from manifests.columns import packed_column
 from manifests.manifest import Manifest
 from manifests.metadata import Metadata
 from manifests.statistics import rows_digest, rows_of_statistics
+from manifests.strings import PackedStrings
+from manifests.table import table_of_columns
 
 IDS, SHA256S = ["a", "b", "c"], ["1" * 64, "2" * 64, "3" * 64]
 CHANNELS = {"mean": [1.0, 2.0], "variance": [0.25, 0.0]}
+
+
+def digest_of(ids: list[str], sha256s: list[str]) -> str:
+    return rows_digest(table_of_columns(PackedStrings(ids), {"sha256": packed_column(sha256s)}))
 
 
 def manifest_of(statistics: dict[str, Any], splits: tuple[str, ...] | None = ("train", "val", "train"), **columns: list[str]) -> Manifest:
@@ -25,13 +34,26 @@ def manifest_of(statistics: dict[str, Any], splits: tuple[str, ...] | None = ("t
 
 
 def train_statistics(**changes: Any) -> dict[str, Any]:
-    digest = rows_digest(["a", "c"], [SHA256S[0], SHA256S[2]])
+    digest = digest_of(["a", "c"], [SHA256S[0], SHA256S[2]])
     return {"version": 1, "over": "train", "rows": 2, "digest": digest, "axis": -1, "channels": CHANNELS} | changes
 
 
 def test_the_digest_is_of_sorted_lines() -> None:
     expected = hashlib.sha256(f"a,{'1' * 64}\nb,{'2' * 64}\n".encode()).hexdigest()
-    assert rows_digest(["b", "a"], ["2" * 64, "1" * 64]) == expected
+    assert digest_of(["b", "a"], ["2" * 64, "1" * 64]) == expected
+    assert digest_of(["a", "b"], ["1" * 64, "2" * 64]) == expected
+
+
+@given(st.lists(st.text(alphabet="ab+-,.!é", max_size=3), unique=True, max_size=9), st.integers(1, 4))
+def test_the_digest_does_not_depend_on_order_or_blocks(ids: list[str], block: int) -> None:
+    sha256s = [f"{number:064x}" for number in range(len(ids))]
+    lines = sorted(f"{id_},{sha256}\n" for id_, sha256 in zip(ids, sha256s, strict=True))
+    expected = hashlib.sha256("".join(lines).encode()).hexdigest()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(table, "_CHUNK_ROWS", block)
+        assert digest_of(ids, sha256s) == expected
+        pairs = sorted(zip(ids, sha256s, strict=True))
+        assert digest_of([id_ for id_, _ in pairs], [sha256 for _, sha256 in pairs]) == expected
 
 
 @pytest.mark.parametrize(
@@ -44,13 +66,13 @@ def test_the_digest_is_of_sorted_lines() -> None:
     ],
 )
 def test_statistics_are_of_the_training_rows(splits: list[str], over: str, mask: list[bool]) -> None:
-    found = rows_of_statistics(splits)
+    found = rows_of_statistics(packed_column(splits))
     assert found is not None
     assert (found[0], found[1].tolist()) == (over, mask)
 
 
 def test_splits_without_train_have_none() -> None:
-    assert rows_of_statistics(["val", "test"]) is None
+    assert rows_of_statistics(packed_column(["val", "test"])) is None
 
 
 def test_keras_gets_float32_of_the_channels() -> None:

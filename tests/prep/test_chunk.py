@@ -20,7 +20,12 @@ def test_a_part_of_a_large_array_does_not_hold_the_rest(tmp_path: Path) -> None:
     crop = Crop(size=(4, 1000))
     recipe = Recipe(format="arrays", size=None, channels=None, dtype=None, scale=None, npz_key=None, transforms=(crop,))
     chunk = BuildChunk(
-        root=tmp_path, target=tmp_path / "out", recipe=recipe, records=records, fingerprints=dict.fromkeys((r.id for r in records), "")
+        root=tmp_path,
+        target=tmp_path / "out",
+        recipe=recipe,
+        records=records,
+        fingerprints=dict.fromkeys((record.id for record in records), ""),
+        positions={record.id: position for position, record in enumerate(records)},
     )
     tracemalloc.start()
     done = build_chunk(chunk)

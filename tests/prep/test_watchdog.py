@@ -13,6 +13,7 @@ from prep.chunk import BuildChunk, build_chunk
 from prep.recipe import Recipe
 from prep.records import Record
 from prep.samples import Made
+from prep.written import Written
 
 
 class Clock:
@@ -44,7 +45,12 @@ def chunk(tmp_path: Path) -> BuildChunk:
         np.save(tmp_path / record.source, np.zeros(2))
     recipe = Recipe(format="arrays", size=None, channels=None, dtype=None, scale=None, npz_key=None)
     return BuildChunk(
-        root=tmp_path, target=tmp_path / "out", recipe=recipe, records=records, fingerprints={record.id: "0" * 32 for record in records}
+        root=tmp_path,
+        target=tmp_path / "out",
+        recipe=recipe,
+        records=records,
+        fingerprints={record.id: "0" * 32 for record in records},
+        positions={record.id: position for position, record in enumerate(records)},
     )
 
 
@@ -55,7 +61,7 @@ def test_the_clock_runs_while_an_item_is_read_and_not_while_parts_are_written(
     reading, flushing = [], []
     monkeypatch.setattr("prep.chunk.PART_SECONDS", 0.0)
     monkeypatch.setattr("prep.chunk.samples_of", lambda *_: reading.append(clock.running) or Made(samples=[]))
-    monkeypatch.setattr("prep.chunk.write_part", lambda *_: flushing.append(clock.running))
+    monkeypatch.setattr("prep.chunk.write_part", lambda *_, **__: flushing.append(clock.running) or Written.nothing())
     build_chunk(chunk)
     assert reading == ["a", "b", "c"]
     assert len(flushing) >= 3
