@@ -27,7 +27,7 @@ from prep.failurefile import read_failures
 from prep.gather import gather, stopped
 from prep.interrupts import GOES_ON
 from prep.joining import positions_among
-from prep.latersurvey import survey_built
+from prep.latersurvey import DepthsMet, survey_built
 from prep.look import keep_known
 from prep.lookahead import Look, looking_ahead
 from prep.moving import copy_moved
@@ -228,12 +228,20 @@ def _build_rest(
     failed, sure = len(prepared.failures), len(plan.keep) + int(is_done.sum())
     if stop_after is not None and failed >= stop_after:
         raise stopped(failed, 0, len(left), "build")
-    collected = Collected([*done, moved])
+    collected = Collected([moved])
+    depths = DepthsMet(prepared)
+
+    def take(written: Sequence[Written]) -> None:
+        collected.add(written)
+        if prepared.awaits_survey and not depths.add(written):
+            depths.refuse(collected.joined())
+
+    take(done)
     failures = gather(
         workers,
         build_chunk,
         chunks,
-        take=lambda built: collected.add(built.written),
+        take=lambda built: take(built.written),
         what="build",
         report=report,
         total=len(left),

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
+
 import numpy as np
 
+from manifests.strings import PackedStrings, Positions
 from prep.executors import Workers
 from prep.joining import positions_among
+from prep.known import DEPTHS
 from prep.look import read_headers
 from prep.prepare import Prepared
 from prep.report import Reporter
-from prep.survey import Survey, resolve_recipe
+from prep.survey import GO_TOGETHER, Survey, resolve_recipe
 from prep.text import counted, shown
 from prep.written import Written
 
@@ -43,3 +47,52 @@ def survey_built(prepared: Prepared, written: Written, workers: Workers, report:
     _, notes = resolve_recipe(prepared.listing.format, prepared.shards, survey)
     for note in [*survey.notes(), *notes]:
         report.note(note)
+
+
+class DepthsMet:
+    """The depths of the images that a build has met so far, so that those that do not go together end it when they meet, not overnight."""
+
+    def __init__(self, prepared: Prepared) -> None:
+        """Begin with what is known of images whose rows stay."""
+        self._prepared = prepared
+        self._written: set[int] = set()
+        facts = prepared.seen.known.facts
+        self._others = set(np.unique(facts["depth"][facts["there"]]).tolist())
+        self._are_rows = False
+
+    def add(self, each: Iterable[Written]) -> bool:
+        """Take in what was written; return whether all images met so far go together."""
+        for written in each:
+            self._written.update(np.unique(written.facts["depth"][written.facts["there"]]).tolist())
+        if _go_together(self._written | self._others):
+            return True
+        if not self._are_rows:  # some of what is known may be of images without a row
+            self._others = set(np.unique(self._prepared.seen.known.facts["depth"][self._kept()]).tolist())
+            self._are_rows = True
+        return _go_together(self._written | self._others)
+
+    def refuse(self, written: Written) -> None:
+        """Refuse images that do not go together.
+
+        Args:
+            written: all that was written so far.
+
+        Raises:
+            SourceError: they do not.
+        """
+        seen, plan, kept = self._prepared.seen, self._prepared.plan, self._kept()
+        there = np.flatnonzero(written.facts["there"])
+        ids = PackedStrings.joined([seen.records.ids.select(kept), plan.to_build.ids.select(written.positions[there])])
+        facts = np.concatenate([seen.known.facts[kept], written.facts[there]])
+        resolve_recipe(self._prepared.listing.format, self._prepared.shards, Survey(ids, facts))
+
+    def _kept(self) -> Positions:
+        """Return the positions of the records whose rows stay, and of which something is known."""
+        seen = self._prepared.seen
+        kept = positions_among(self._prepared.plan.kept.records.ids, seen.records.ids)
+        known: Positions = kept[seen.known.facts["there"][kept]]
+        return known
+
+
+def _go_together(depths: Collection[int]) -> bool:
+    return len(depths) < 2 or GO_TOGETHER.issuperset(DEPTHS[code] for code in depths)

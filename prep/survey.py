@@ -19,6 +19,9 @@ from prep.transforms.resize import Resize
 
 _WIDTHS = 1 << 32
 
+GO_TOGETHER = frozenset({"uint8", "uint16"})
+"""Depths of which each is the other stretched; what becomes of them is for the options to say."""
+
 
 @dataclass(frozen=True)
 class Survey:
@@ -134,7 +137,7 @@ def _check_depths(options: ShardOptions, survey: Survey) -> None:
     by_depth = survey.by_depth()
     first = next((transform for transform in options.transforms or () if not transform.keeps_dtype), None)
     dtype, scale = (options.dtype, options.scale) if first is None else (getattr(first, "dtype", None), getattr(first, "factor", None))
-    stretched = set(by_depth) <= {"uint8", "uint16"} and (dtype in {"uint8", "uint16"} or scale == "unit")
+    stretched = GO_TOGETHER.issuperset(by_depth) and (dtype in {"uint8", "uint16"} or scale == "unit")
     if len(by_depth) > 1 and not stretched:
         found = "; ".join(f"{len(at):,} {depth} ({survey.shown(at)})" for depth, at in sorted(by_depth.items()))
         raise SourceError(

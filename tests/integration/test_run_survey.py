@@ -78,6 +78,18 @@ def write_deep(path: Path) -> Path:
     return path
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_depths_that_do_not_go_together_end_a_build_when_they_meet(workers: str, tmp_path: Path) -> None:
+    source, out = tmp_path / "raw", tmp_path / "data"
+    for number in range(2_000):
+        path = source / f"{number:05d}.tif"
+        path.parent.mkdir(exist_ok=True)
+        write_deep(path) if number == 1 else Image.fromarray(random_pixels(number, (5, 5))).save(path)
+    outcome = prep("build-shards", source, out, *GIVEN, "--workers", workers)
+    check_refused(outcome, 1, "several depths: 1 float32 ('00001')")
+    assert len(list(out.rglob("*.npy"))) < 1_500
+
+
 def test_depths_that_do_not_go_together_are_refused_before_anything_changes(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "data"
     build(source, out, *GIVEN, "--max-failures", "1")
