@@ -11,7 +11,7 @@ import pytest
 
 import prep
 
-MOST_BYTES = 400
+MOST_BYTES = 300
 """Of peak memory for each further record. An entry of a dictionary by ID takes 175 bytes, and its value comes on top."""
 
 FEW, MANY = 40_000, 80_000
