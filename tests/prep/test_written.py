@@ -77,10 +77,12 @@ def test_parts_in_any_order_are_put_together_in_that_of_the_records(chunks: tupl
         patch.setattr(written_module, "_BLOCK", block)
         collected = Collected(parts[:2])
         collected.add(parts[2:])
+        assert len(collected) == len(records)
+        assert set(np.flatnonzero(collected.are_here(64)).tolist()) == {position for position, _ in records}
         found = collected.joined()
     check_written(found, dict(records), parts)
     check_written(Written.joined(parts), dict(records), parts)
-    assert len(collected.joined()) == 0
+    assert len(collected) == len(collected.joined()) == 0
 
 
 def test_a_part_of_a_part_keeps_its_place_in_it() -> None:
