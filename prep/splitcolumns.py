@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property
 from typing import Any
 
 from manifests.columns import coded, names_in, packed_column, values_of
@@ -17,7 +18,9 @@ from manifests.table import Table
 from prep.assignment import assign_splits, check_enough_for_folds, check_groups_whole
 from prep.given import groups_of, splits_given
 from prep.joining import positions_among
+from prep.keptvalues import KeptValues
 from prep.labels import are_measurements
+from prep.plan import packed
 from prep.records import Failure, Record, Records
 from prep.report import Reporter
 from prep.splits import SplitSpec, check_held_out, spec_differences
@@ -42,9 +45,9 @@ class _Before:
         groups: ID -> group.
     """
 
-    splits: Mapping[str, str] = field(default_factory=dict)
-    folds: Mapping[str, str] = field(default_factory=dict)
-    groups: Mapping[str, str] = field(default_factory=dict)
+    splits: KeptValues = field(default_factory=KeptValues.nothing)
+    folds: KeptValues = field(default_factory=KeptValues.nothing)
+    groups: KeptValues = field(default_factory=KeptValues.nothing)
 
     @classmethod
     def of(cls, old: Manifest | None, spec: SplitSpec) -> _Before:
@@ -52,22 +55,26 @@ class _Before:
             return cls()
         stored = SplitSpec.from_dict(old.metadata.splits)
         columns = {"split": spec.draws_as(stored), "fold": spec.folds_as(stored), "group": True}
-        found: list[dict[str, str]] = []
+        found: list[KeptValues] = []
         for (column, stays), key in zip(columns.items(), ABSENT_KEYS, strict=True):
             absent = old.metadata.splits.get(key, {})
             if not stays or column not in old.table:
-                found.append({})
+                found.append(KeptValues.nothing())
                 continue
-            rows = dict(zip(old.ids, values_of(old.table.column(column)), strict=True))
-            found.append({**(absent if isinstance(absent, dict) else {}), **rows})
+            found.append(KeptValues(packed(old, "id"), old.table.column(column), absent if isinstance(absent, dict) else {}))
         return cls(splits=found[0], folds=found[1], groups=found[2])
 
-    def of_groups(self, kept: Mapping[str, str], ids: Names) -> dict[str, str]:
+    @cached_property
+    def have_groups(self) -> bool:
+        """Whether any of them had a group."""
+        return any(group for _, group in self.groups.pairs())
+
+    def of_groups(self, kept: KeptValues, ids: Names) -> dict[str, str]:
         """Return group -> what its members keep, of groups whose members have no row now."""
-        if not any(self.groups.values()):
+        if not self.have_groups:
             return {}
         there = set(ids)
-        return {self.groups[id_]: name for id_, name in kept.items() if id_ not in there and self.groups.get(id_)}
+        return {self.groups.get(id_): name for id_, name in kept.pairs() if id_ not in there and self.groups.get(id_)}
 
 
 def check_given(records: Sequence[Record], spec: SplitSpec | None) -> None:
@@ -130,7 +137,7 @@ def remembered(spec: SplitSpec, table: Table, old: Manifest | None, failures: Se
     before = _Before.of(old, spec)
     failed = {failure.id for failure in failures}
     for key, values in zip(ABSENT_KEYS, (before.splits, before.folds, before.groups), strict=True):
-        absent = {id_: value for id_, value in values.items() if value and _record_of(id_, failed) in failed} if failed else {}
+        absent = {id_: value for id_, value in values.pairs() if value and _record_of(id_, failed) in failed} if failed else {}
         raw |= {key: dict(sorted(absent.items()))} if absent else {}
     return raw
 
@@ -159,7 +166,7 @@ def _record_of(id_: str, records: Mapping[str, Any] | set[str]) -> str:
 def _groups(table: Table, spec: SplitSpec, before: _Before, report: Reporter, records: Sequence[Record]) -> list[str]:
     """Return each row's group; samples of one record that stands alone form one."""
     given, ids = groups_of(records, spec), names_in(table.column("id"))
-    if not (given or spec.group_by or any(before.groups.values())) and _are_records(ids, records):
+    if not (given or spec.group_by or before.have_groups) and _are_records(ids, records):
         return [""] * len(ids)
     known = dict.fromkeys(Records.of(records).ids, "") | given
     carried = values_of(table.column(spec.group_by)) if spec.group_by in table and spec.group_by else [""] * len(ids)
@@ -167,7 +174,7 @@ def _groups(table: Table, spec: SplitSpec, before: _Before, report: Reporter, re
     for id_, own in zip(ids, carried, strict=True):
         record = _record_of(id_, known)
         if record not in known:  # its raw item is gone
-            groups.append(own.strip() or before.groups.get(id_, ""))
+            groups.append(own.strip() or before.groups.get(id_))
         else:
             groups.append(known[record] or (record if record != id_ else ""))
     alone = [id_ for id_, group in zip(ids, groups, strict=True) if not group]
@@ -210,7 +217,7 @@ def _folds(table: Table, strata: Sequence[str], groups: Sequence[str], spec: Spl
         [ids[row] for row in rows],
         [strata[row] for row in rows],
         shares,
-        {ids[row]: before.folds[ids[row]] for row in rows if before.folds.get(ids[row])},
+        before.folds,
         groups=[groups[row] for row in rows],
         kept_groups=before.of_groups(before.folds, ids),
     )
