@@ -18,7 +18,7 @@ from manifests.strings import Names
 
 _VERSION = 1
 
-BLOCK = 65_536
+BLOCK = 16_384
 """IDs that are handled together."""
 
 Failures = Literal["new", "none", "kept"]

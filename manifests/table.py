@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 _CHUNK_ROWS = 65_536
 
+_BLOCK_ROWS = 16_384
+"""Rows of which every value is a string at a time."""
+
 PathKind = Literal["none", "default", "own", "mixed"]
 """Of a table's rows: none has a path; each has one, and it is `shards/<id>.npy`; each has one; some have one."""
 
@@ -118,8 +121,8 @@ class Table:
 
     def blocks(self, names: Sequence[str]) -> Iterator[dict[str, list[str]]]:
         """Yield the values of some columns, some rows at a time."""
-        for start in range(0, len(self), _CHUNK_ROWS):
-            rows = np.arange(start, min(start + _CHUNK_ROWS, len(self)))
+        for start in range(0, len(self), _BLOCK_ROWS):
+            rows = np.arange(start, min(start + _BLOCK_ROWS, len(self)))
             rows = rows if self.positions is None else self.positions[rows]
             yield {name: values_of(self.columns[name].select(rows)) for name in names}
 

@@ -14,6 +14,7 @@ import numpy as np
 from manifests.strings import Names, PackedStrings
 from prep.draws import KeyedHash, in_order_of_draw
 from prep.errors import SourceError
+from prep.keptvalues import KeptValues
 from prep.splits import SplitSpec
 from prep.text import counted, shown
 
@@ -36,7 +37,7 @@ def assign_splits(
     ids: Names,
     strata: Sequence[str],
     spec: SplitSpec,
-    kept: Mapping[str, str],
+    kept: Mapping[str, str] | KeptValues,
     *,
     groups: Sequence[str] = (),
     kept_groups: Mapping[str, str] | None = None,
@@ -79,14 +80,16 @@ def assign_splits(
     Raises:
         SourceError: a group's members have different splits already; each such group is listed.
     """
-    kept = {id_: name for id_, name in kept.items() if name in spec.fractions}
+    before = kept.of(ids) if isinstance(kept, KeptValues) else [kept.get(id_, "") for id_ in ids]
+    before = [name if name in spec.fractions else "" for name in before]
     sizes = Counter(strata)
     quotas = _quotas(sizes, spec.fractions)
     lacking = {stratum: dict(quota) for stratum, quota in quotas.items()}
     weights = _weights(spec.fractions)
     if not any(groups):
-        return _assign_alone(ids, strata, spec.seed, kept, lacking=lacking, weights=weights)
+        return _assign_alone(ids, strata, spec.seed, before, lacking=lacking, weights=weights)
     ids = list(ids)
+    kept = {id_: name for id_, name in zip(ids, before, strict=True) if name}
     of_group = _splits_of_groups(ids, groups, kept, {name: split for name, split in (kept_groups or {}).items() if split in spec.fractions})
     assigned: dict[int, str] = {}
     units: list[_Unit] = []
@@ -108,13 +111,12 @@ def _assign_alone(
     ids: Names,
     strata: Sequence[str],
     seed: int,
-    kept: Mapping[str, str],
+    assigned: list[str],
     *,
     lacking: dict[str, dict[str, int]],
     weights: Mapping[str, int],
 ) -> list[str]:
-    """Assign IDs of which none belongs to a group: what is right for groups of one, in less time and memory."""
-    assigned: list[str] = [kept.get(id_, "") for id_ in ids] if kept else [""] * len(ids)
+    """Assign IDs of which none belongs to a group, in place, where they are not yet: right for groups of one, in less time and memory."""
     members: dict[str, array[int]] = {stratum: array("q") for stratum in lacking}
     for position, stratum in enumerate(strata):
         if assigned[position]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
@@ -19,7 +19,7 @@ from manifests.store import keep_rows
 from manifests.strings import PackedStrings, Positions
 from manifests.table import Table
 from prep.buildlog import LoggedReporter
-from prep.chunk import BuildChunk, build_chunk, chunks_of
+from prep.chunk import BuildChunk, Built, build_chunk, chunks_of
 from prep.dispatch import ENDED_ITS_WORKER
 from prep.errors import OutputError, UsageError
 from prep.executors import Workers, default_workers, open_workers
@@ -117,14 +117,16 @@ def build_shards(
 def _built(prepared: Prepared, area: WorkArea, options: BuildOptions, workers: Workers, report: Reporter) -> BuildSummary:
     """Write what is due, and let it take its place."""
     plan = prepared.plan
-    done = area.done_before(Due(plan.to_build.ids, plan.prints), report.note, spares_others=plan.others_stay)
-    if done:
-        report.note(f"going on: {counted(sum(map(len, done)), 'item')} of an earlier build, which was ended, need not be built again")
-    written, failures = _build_rest(prepared, area, done, workers, report, stop_after=options.stop_after_failures)
+    collected = area.done_before(Due(plan.to_build.ids, plan.prints), report.note, spares_others=plan.others_stay)
+    if len(collected):
+        report.note(f"going on: {counted(len(collected), 'item')} of an earlier build, which was ended, need not be built again")
+    failures = _build_rest(prepared, area, collected, workers, report, stop_after=options.stop_after_failures)
+    written = collected.joined()
     if prepared.awaits_survey:
         survey_built(prepared, written, workers, report)
         keep_known(prepared.known, area.out)
-    return _commit(prepared, area, written.without_facts(), [*prepared.failures, *failures], workers=workers, report=report)
+    written = written.without_facts()
+    return _commit(prepared, area, written, [*prepared.failures, *failures], workers=workers, report=report)
 
 
 def _nothing_done(prepared: Prepared, out: Path) -> BuildSummary:
@@ -214,41 +216,38 @@ def _listed(source: Path, out: Path, options: BuildOptions, report: Reporter) ->
 
 
 def _build_rest(
-    prepared: Prepared, area: WorkArea, done: Sequence[Written], workers: Workers, report: Reporter, *, stop_after: int | None
-) -> tuple[Written, list[Failure]]:
-    """Write the shards that are due and not yet done; return all of them."""
+    prepared: Prepared, area: WorkArea, collected: Collected, workers: Workers, report: Reporter, *, stop_after: int | None
+) -> list[Failure]:
+    """Write the shards that are due and not yet done, and collect them too."""
     plan, root = prepared.plan, prepared.listing.root
-    is_done = np.zeros(len(plan.to_build), dtype=np.bool_)
-    for one in done:
-        is_done[one.positions] = True
-    moved = copy_moved(prepared, area.folder, is_done)
-    is_done[moved.positions] = True
-    left = np.flatnonzero(~is_done)
+    collected.add([copy_moved(prepared, area.folder, collected.are_here(len(plan.to_build)))])
+    left = np.flatnonzero(~collected.are_here(len(plan.to_build)))
     chunks = (_chunk(prepared, area, root, positions) for positions in chunks_of(left, workers.count))
-    failed, sure = len(prepared.failures), len(plan.keep) + int(is_done.sum())
+    failed, sure = len(prepared.failures), len(plan.keep) + len(collected)
     if stop_after is not None and failed >= stop_after:
         raise stopped(failed, 0, len(left), "build")
-    collected = Collected([moved])
     depths = DepthsMet(prepared)
 
-    def take(written: Sequence[Written]) -> None:
-        collected.add(written)
-        if prepared.awaits_survey and not depths.add(written):
+    def check(each: Iterable[Written]) -> None:
+        if prepared.awaits_survey and not depths.add(each):
             depths.refuse(collected.joined())
 
-    take(done)
-    failures = gather(
+    def take(built: Built) -> None:
+        collected.add(built.written)
+        check(built.written)
+
+    check(collected.each())
+    return gather(
         workers,
         build_chunk,
         chunks,
-        take=lambda built: take(built.written),
+        take=take,
         what="build",
         report=report,
         total=len(left),
         stop_after=None if stop_after is None else stop_after - failed,
         on_interrupt=lambda count: f"{GOES_ON} {sure + count:,} of {counted(prepared.found, 'item')}",
     )
-    return collected.joined(), failures
 
 
 def _chunk(prepared: Prepared, area: WorkArea, root: Path, positions: Positions) -> BuildChunk:

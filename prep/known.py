@@ -80,7 +80,8 @@ class Known:
         same[same] = (self.sizes[at[same]] == records.sizes[same]) & (self.times[at[same]] == records.times[same])
         same &= records.sizes != UNKNOWN
         now.facts[same] = self.facts[at[same]]
-        now.digests[same] = self.digests[at[same]]
+        if self.digests.any():  # else the zeros would take memory that they do not take as long as nothing is written to them
+            now.digests[same] = self.digests[at[same]]
         if not len(self.prints):
             return now
         prints = np.zeros(len(records), dtype="S32")

@@ -223,17 +223,19 @@ def make_plan(
     del row_prints, state, damage, good
     due = np.flatnonzero(is_new | is_due)
     kept = owned[~is_due[theirs]]
+    at, of_rows = np.flatnonzero(has_rows & ~is_due), owners[kept]
+    keep = records.select(at)
     return Plan(
         add=records.select(np.flatnonzero(is_new & ~is_moved)),
         rebuild=Reasoned(records.select(rebuilt), reasons[rebuilt]),
         move=[(records[at], row_ids[moved[at]]) for at in sorted(moved)],
-        keep=records.select(np.flatnonzero(has_rows & ~is_due)),
+        keep=keep,
         gone=list(row_ids.select(gone)),
         rows=RowsById(records.ids, row_ids, owners),
         fingerprints=prints,
         to_build=records.select(due),
         prints=prospect.wanted[due],
-        kept=KeptRows(rows=kept, records=records.select(owners[kept]), prints=prospect.wanted[owners[kept]]),
+        kept=KeptRows(rows=kept, records=keep if np.array_equal(at, of_rows) else records.select(of_rows), prints=prospect.wanted[of_rows]),
         gone_rows=gone,
     )
 

@@ -54,11 +54,12 @@ def dataset_rows(prepared: Prepared, written: Written, failures: Sequence[Failur
         parts.append(_kept_rows(old, prepared))
         if not prepared.prune:
             parts.append(_gone_rows(old, prepared, failures, parts[0].ids))
+    is_given = any("split" in part.columns for part in parts[:2] if len(part.ids))
     table = _sorted_table(parts)
     if not any(coded(table.column("label")).distinct):
         table = table.without("label")
     if prepared.splits is not None:
-        if prepared.splits.fractions and any("split" in part.columns for part in parts[:2] if len(part.ids)):
+        if prepared.splits.fractions and is_given:
             report.note("not kept: the table's column 'split', as --split assigns new ones")
         table = assign_split_columns(table, prepared.splits, old, report, prepared.listing.records)
     return table
@@ -116,13 +117,16 @@ def _groups(ids: PackedStrings, records: Records) -> Column | None:
 
 
 def _sorted_table(parts: Sequence[_Rows]) -> Table:
+    """Return all rows in the order of their IDs; column by column, of which each goes from the parts as it is taken."""
     names = list(dict.fromkeys(name for part in parts if len(part.ids) for name in part.columns))
     parts = [part for part in parts if len(part.ids)] or list(parts[:1])
     ids = parts[0].ids if len(parts) == 1 else PackedStrings.joined([part.ids for part in parts])
-    columns = {name: joined_column([part.columns.get(name) or blank_column(len(part.ids)) for part in parts]) for name in names}
-    if not ids.are_sorted():
-        order = ids.order()
-        ids, columns = ids.select(order), {name: column.select(order) for name, column in columns.items()}
+    order = None if ids.are_sorted() else ids.order()
+    ids = ids if order is None else ids.select(order)
+    columns: dict[str, Column] = {}
+    for name in names:
+        column = joined_column([part.columns.pop(name) if name in part.columns else blank_column(len(part.ids)) for part in parts])
+        columns[name] = column if order is None else column.select(order)
     return table_of_columns(ids, columns)
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property
 from typing import Any
 
 from manifests.columns import coded, names_in, packed_column, values_of
@@ -16,8 +17,10 @@ from manifests.table import Table
 from prep.assignment import assign_splits, check_enough_for_folds, check_groups_whole
 from prep.given import groups_of, splits_given
 from prep.joining import positions_among
+from prep.keptvalues import KeptValues
 from prep.labels import are_measurements
 from prep.owners import owners_of
+from prep.plan import packed
 from prep.records import Failure, Record, Records
 from prep.report import Reporter
 from prep.sampleids import record_id_of
@@ -41,9 +44,9 @@ class _Before:
         groups: ID -> group.
     """
 
-    splits: Mapping[str, str] = field(default_factory=dict)
-    folds: Mapping[str, str] = field(default_factory=dict)
-    groups: Mapping[str, str] = field(default_factory=dict)
+    splits: KeptValues = field(default_factory=KeptValues.nothing)
+    folds: KeptValues = field(default_factory=KeptValues.nothing)
+    groups: KeptValues = field(default_factory=KeptValues.nothing)
 
     @classmethod
     def of(cls, old: Manifest | None, spec: SplitSpec) -> _Before:
@@ -51,22 +54,26 @@ class _Before:
             return cls()
         stored = SplitSpec.from_dict(old.metadata.splits)
         columns = {"split": spec.draws_as(stored), "fold": spec.folds_as(stored), "group": True}
-        found: list[dict[str, str]] = []
+        found: list[KeptValues] = []
         for (column, stays), key in zip(columns.items(), ABSENT_KEYS, strict=True):
             absent = old.metadata.splits.get(key, {})
             if not stays or column not in old.table:
-                found.append({})
+                found.append(KeptValues.nothing())
                 continue
-            rows = dict(zip(old.ids, values_of(old.table.column(column)), strict=True))
-            found.append({**(absent if isinstance(absent, dict) else {}), **rows})
+            found.append(KeptValues(packed(old, "id"), old.table.column(column), absent if isinstance(absent, dict) else {}))
         return cls(splits=found[0], folds=found[1], groups=found[2])
 
-    def of_groups(self, kept: Mapping[str, str], ids: Names) -> dict[str, str]:
+    @cached_property
+    def have_groups(self) -> bool:
+        """Whether any of them had a group."""
+        return any(group for _, group in self.groups.pairs())
+
+    def of_groups(self, kept: KeptValues, ids: Names) -> dict[str, str]:
         """Return group -> what its members keep, of groups whose members have no row now."""
-        if not any(self.groups.values()):
+        if not self.have_groups:
             return {}
         there = set(ids)
-        return {self.groups[id_]: name for id_, name in kept.items() if id_ not in there and self.groups.get(id_)}
+        return {self.groups.get(id_): name for id_, name in kept.pairs() if id_ not in there and self.groups.get(id_)}
 
 
 def check_given(records: Sequence[Record], spec: SplitSpec | None) -> None:
@@ -131,7 +138,7 @@ def remembered(spec: SplitSpec, table: Table, old: Manifest | None, failures: Se
     before = _Before.of(old, spec)
     has_failed = _failing(failures, old)
     for key, values in zip(ABSENT_KEYS, (before.splits, before.folds, before.groups), strict=True):
-        absent = {id_: value for id_, value in values.items() if value and has_failed(id_)}
+        absent = {id_: value for id_, value in values.pairs() if value and has_failed(id_)}
         raw |= {key: dict(sorted(absent.items()))} if absent else {}
     return raw
 
@@ -166,13 +173,13 @@ def _tell_changes(old: Manifest | None, spec: SplitSpec, before: _Before, report
 def _groups(table: Table, spec: SplitSpec, before: _Before, report: Reporter, records: Sequence[Record]) -> list[str]:
     """Return each row's group; samples of one record that stands alone form one."""
     given, ids = groups_of(records, spec), names_in(table.column("id"))
-    if not (given or spec.group_by or any(before.groups.values())) and _are_records(ids, records):
+    if not (given or spec.group_by or before.have_groups) and _are_records(ids, records):
         return [""] * len(ids)
     carried = values_of(table.column(spec.group_by)) if spec.group_by in table and spec.group_by else [""] * len(ids)
     groups = []
     for id_, record, own in zip(ids, _record_ids(table, records), carried, strict=True):
         if record is None:  # its raw item is gone
-            groups.append(own.strip() or before.groups.get(id_, ""))
+            groups.append(own.strip() or before.groups.get(id_))
         else:
             groups.append(given.get(record) or (record if record != id_ else ""))
     alone = [id_ for id_, group in zip(ids, groups, strict=True) if not group]
@@ -224,7 +231,7 @@ def _folds(table: Table, strata: Sequence[str], groups: Sequence[str], spec: Spl
         [ids[row] for row in rows],
         [strata[row] for row in rows],
         shares,
-        {ids[row]: before.folds[ids[row]] for row in rows if before.folds.get(ids[row])},
+        before.folds,
         groups=[groups[row] for row in rows],
         kept_groups=before.of_groups(before.folds, ids),
     )

@@ -28,7 +28,7 @@ from prep.output import entries, write_failures
 from prep.parts import PART_FOLDER, Due, count_done, read_parts, settle_parts
 from prep.records import Failure
 from prep.text import counted, shown
-from prep.written import Written
+from prep.written import Collected, Written
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,7 +51,7 @@ class WorkArea:
     folder: Path
     was_left: bool = False
 
-    def done_before(self, due: Due, note: Callable[[str], object] = lambda _: None, *, spares_others: bool = False) -> list[Written]:
+    def done_before(self, due: Due, note: Callable[[str], object] = lambda _: None, *, spares_others: bool = False) -> Collected:
         """Return what an earlier build, which was ended, has done of this one; all else that it left goes.
 
         Args:
@@ -81,7 +81,7 @@ class WorkArea:
         if found.damaged:
             names = shown([path.name for path in found.damaged])
             note(f"left aside: {counted(len(found.damaged), 'part')} of an earlier build that cannot be trusted: {names}")
-        return done
+        return Collected(done)
 
     def commit(
         self,

@@ -173,7 +173,24 @@ class Collected:
         self._pending: list[Written] = []
         self._large: list[tuple[Written, list[tuple[int, int]]]] = []
         self._count = 0
+        self._records = 0
         self.add(each)
+
+    def __len__(self) -> int:
+        """Return how many records there are so far."""
+        return self._records
+
+    def are_here(self, count: int) -> npt.NDArray[np.bool_]:
+        """Return of each of so many records that are to be built whether it is here: bool, shape (count,)."""
+        here = np.zeros(count, dtype=np.bool_)
+        for written in self.each():
+            here[written.positions] = True
+        return here
+
+    def each(self) -> Iterator[Written]:
+        """Yield what is here, in any order."""
+        yield from self._pending
+        yield from (written for written, _ in self._large)
 
     def add(self, each: Sequence[Written]) -> None:
         """Take in more."""
@@ -181,13 +198,14 @@ class Collected:
             if len(written):
                 self._pending.append(written)
                 self._count += len(written.rows)
+                self._records += len(written)
             if self._count >= _BLOCK:
                 self._put_together()
 
     def joined(self) -> Written:
         """Return all in one, in the order of the records; nothing is left here."""
         self._put_together()
-        large, self._large = self._large, []
+        large, self._large, self._records = self._large, [], 0
         return Written.joined([part for written, sizes in large for part in written.cut(sizes)])
 
     def _put_together(self) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
 from command_line import build, check_refused, prep, random_pixels, set_age, snapshot, start_prep, until, write_image
 from PIL import Image
+
+from prep.sources.images import read_with_facts
 
 GIVEN = ("--color", "rgb", "--dtype", "uint8", "--size", "8x9")
 
@@ -121,6 +125,31 @@ def test_a_kept_item_whose_file_cannot_be_read_any_more_is_told(workers: str, so
     shutil.rmtree(out / ".prep")
     assert "1 shard whose raw file cannot be read any more: 'class0/000.png'" in build(source, out, "--workers", workers).err
     assert snapshot(out) == was
+
+
+def fails(*_: object, **__: object) -> NoReturn:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_build_that_goes_on_opens_no_image_again(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All is built, then the disk is full: what the headers say is in the parts, and of those that are left, none is opened twice."""
+    (source / "class1" / "broken.png").unlink()
+    build(source, tmp_path / "whole", *GIVEN)
+    out = tmp_path / "data"
+    with monkeypatch.context() as patch:
+        patch.setattr("prep.workarea.write_table", fails)
+        assert prep("build-shards", source, out, *GIVEN, "--workers", "1").code == 1
+    late = write_image(source / "class0" / "zlate.png", seed=99, shape=(20, 30, 3))
+    opened: list[str] = []
+    monkeypatch.setattr("prep.looking.survey_image", None)
+    monkeypatch.setattr("prep.samples.read_with_facts", lambda path, **options: opened.append(path) or read_with_facts(path, **options))
+    going_on = prep("build-shards", source, out, *GIVEN, "--workers", "1")
+    assert going_on.code == 0
+    assert opened == [str(late)]
+    monkeypatch.undo()
+    assert survey_lines(going_on.err) == survey_lines(prep("plan", source, tmp_path / "nowhere", *GIVEN).err)
+    build(source, tmp_path / "whole")
+    assert snapshot(out) == snapshot(tmp_path / "whole")
 
 
 @pytest.mark.slow

@@ -225,7 +225,9 @@ def test_a_folder_that_is_new_moves_as_a_whole(tmp_path: Path, monkeypatch: pyte
     assert {default_path(id_): id_ for id_ in ["old", *ids]}.items() <= files(root).items()
 
 
-@pytest.mark.parametrize("obstacle", ["a shard that stays", "a shard that nobody wants", "a folder below", "a link"])
+@pytest.mark.parametrize(
+    "obstacle", ["a shard that stays", "a shard that nobody wants", "a name that is no text", "one for another", "a folder below", "a link"]
+)
 def test_a_folder_that_is_not_new_or_not_whole_moves_file_by_file(tmp_path: Path, obstacle: str) -> None:
     root, ids = lay_out(tmp_path / "data", new="cats/000"), [f"cats/{number:03d}" for number in range(3)]
     for id_ in ids:
@@ -236,6 +238,11 @@ def test_a_folder_that_is_not_new_or_not_whole_moves_file_by_file(tmp_path: Path
         expected[default_path("cats/stays")] = "stays"
     elif obstacle == "a shard that nobody wants":
         put(root / STAGE_FOLDER / default_path("cats/unwanted"), "unwanted")
+    elif obstacle == "a name that is no text":
+        put(root / STAGE_FOLDER / os.fsdecode(b"shards/cats/\xff"), "unwanted")
+    elif obstacle == "one for another":  # as many as there should be, and one of them has taken its place before
+        put(root / STAGE_FOLDER / default_path("cats/unwanted"), "unwanted")
+        taken = root / STAGE_FOLDER / default_path(ids[0])
     elif obstacle == "a folder below":
         put(root / STAGE_FOLDER / default_path("cats/small/1"), "small")
         ids.append("cats/small/1")
@@ -244,6 +251,9 @@ def test_a_folder_that_is_not_new_or_not_whole_moves_file_by_file(tmp_path: Path
         (root / "shards" / "felines").mkdir()
         (root / "shards" / "cats").symlink_to(root / "shards" / "felines")
     begin_changeover(root, added=ids, removed=[], failures="none")
+    if obstacle == "one for another":
+        (root / "shards" / "cats").mkdir(exist_ok=True)
+        taken.rename(root / default_path(ids[0]))
     finish_changeover(root)
     found = {path: text for path, text in files(root).items() if path.endswith(".npy") and "felines" not in path}
     assert found == expected or (obstacle == "a link" and {(root / default_path(id_)).read_text() for id_ in ids} == set(ids))

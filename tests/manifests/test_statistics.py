@@ -50,7 +50,7 @@ def test_the_digest_does_not_depend_on_order_or_blocks(ids: list[str], block: in
     lines = sorted(f"{id_},{sha256}\n" for id_, sha256 in zip(ids, sha256s, strict=True))
     expected = hashlib.sha256("".join(lines).encode()).hexdigest()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(table, "_CHUNK_ROWS", block)
+        patch.setattr(table, "_BLOCK_ROWS", block)
         assert digest_of(ids, sha256s) == expected
         pairs = sorted(zip(ids, sha256s, strict=True))
         assert digest_of([id_ for id_, _ in pairs], [sha256 for _, sha256 in pairs]) == expected

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from manifests import strings as strings_module
 from manifests.strings import PackedStrings
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
@@ -96,3 +97,11 @@ def test_strings_are_joined(parts: list[tuple[list[str], str]]) -> None:
 def test_the_order_is_that_of_python(strings: list[str]) -> None:
     packed = PackedStrings(strings)
     assert list(packed.select(packed.order())) == sorted(strings)
+
+
+@given(STRINGS, st.integers(1, 3))
+def test_strings_are_sorted_where_they_are(strings: list[str], block: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(strings_module, "_CHUNK", block)
+        assert PackedStrings(strings).are_sorted() == (strings == sorted(strings))
+        assert PackedStrings(sorted(strings)).are_sorted()

@@ -74,7 +74,7 @@ def done_in(target: Path, prints: Mapping[str, str] = PRINTS) -> set[str]:
 
 def before(target: Path, prints: Mapping[str, str] = PRINTS, note: Callable[[str], object] = lambda _: None) -> set[str]:
     """Return the records that a build goes on from."""
-    return names(WorkArea(target.parent, target).done_before(due(prints), note), prints)
+    return names([WorkArea(target.parent, target).done_before(due(prints), note).joined()], prints)
 
 
 def test_what_was_written_is_found_with_every_field(target: Path) -> None:
@@ -125,7 +125,9 @@ def test_a_record_counts_only_with_all_of_its_shards_in_full_size(sample: str, t
 def test_a_record_of_which_two_parts_tell_counts_once(target: Path) -> None:
     write_part(target, [written(target, "b"), written(target, "new")], PRINTS | {"new": "4"})
     done = WorkArea(target.parent, target).done_before(due(PRINTS | {"new": "4"}))
-    assert sorted(Written.joined(done).positions.tolist()) == [0, 1, 2, 3]
+    assert len(done) == 4
+    assert done.are_here(5).tolist() == [True] * 4 + [False]
+    assert done.joined().positions.tolist() == [0, 1, 2, 3]
     assert count_done(target) == 5
 
 
