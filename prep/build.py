@@ -14,6 +14,7 @@ import numpy as np
 from manifests.commitlog import STAGE_FOLDER
 from manifests.errors import ManifestError
 from manifests.manifest import Manifest
+from manifests.metadata import Metadata
 from manifests.schema import FAILURES_NAME, MANIFEST_NAME, STATE_FOLDER
 from manifests.store import keep_rows
 from manifests.strings import PackedStrings, Positions
@@ -283,13 +284,9 @@ def _commit(
         table = prepared.old.table
     else:
         raise none_usable(prepared.listing, failures)
-    metadata = dataset_metadata(prepared, table, failures)
-    moments = ShardMoments(written, area.folder, area.out, workers)
-    before = {} if prepared.old is None else prepared.old.metadata.statistics
-    metadata = replace(metadata, statistics=dataset_statistics(table, metadata, before, moments, report))
+    metadata = _metadata(prepared, area, table, written, failures, workers=workers, report=report)
     if prepared.recipe.format == "arrays" and metadata.array is not None and not metadata.array.is_fixed:
         report.note(f"arrays: {metadata.array}; a batch needs one shape and dtype")
-    moments.remember(table)
     new_ids = written.ids(plan.to_build.ids)
     sha256 = area.commit(table, metadata, failures, _in_order(new_ids), _lost_ids(prepared.old, table))
     keep_rows(table, area.out / MANIFEST_NAME, sha256)
@@ -307,6 +304,25 @@ def _commit(
         removed=gone if prepared.prune else 0,
         failures=failures,
     )
+
+
+def _metadata(
+    prepared: Prepared,
+    area: WorkArea,
+    table: Table,
+    written: Written,
+    failures: Sequence[Failure],
+    *,
+    workers: Workers,
+    report: Reporter,
+) -> Metadata:
+    """Return what `dataset.json` says, statistics included, and remember the moments that they are put together from."""
+    metadata = dataset_metadata(prepared, table, failures)
+    moments = ShardMoments(written, area.folder, area.out, workers)
+    before = {} if prepared.old is None else prepared.old.metadata.statistics
+    statistics = dataset_statistics(table, metadata, before, moments, report)
+    moments.remember(table)
+    return replace(metadata, statistics=statistics)
 
 
 def _in_order(ids: PackedStrings) -> PackedStrings:

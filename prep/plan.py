@@ -38,17 +38,57 @@ _NOWHERE: Positions = np.zeros(0, dtype=np.int64)
 
 @dataclass(frozen=True, kw_only=True)
 class KeptRows:
-    """Rows whose shards are as they should be.
+    """Rows whose shards are as they should be: of millions, only where they and their records stand.
 
     Attributes:
         rows: their positions: int64, shape (n,).
-        records: of each row's own.
-        prints: of each one's record: of dtype `S32`, shape (n,).
+        owners: positions of their records: int64, shape (n,).
+        all_records: among which these stand.
+        all_prints: of all records: of dtype `S32`.
     """
 
     rows: Positions
-    records: Records
-    prints: Prints
+    owners: Positions
+    all_records: Records
+    all_prints: Prints
+
+    @property
+    def ids(self) -> PackedStrings:
+        """IDs of each row's own record."""
+        return self.all_records.ids.select(self.owners)
+
+    @property
+    def records(self) -> Records:
+        """Each row's own."""
+        return self.all_records.select(self.owners)
+
+    @property
+    def prints(self) -> Prints:
+        """Of each one's record: of dtype `S32`, shape (n,)."""
+        return self.all_prints[self.owners]
+
+
+class Some(Sequence[Record]):
+    """Some of the records, each taken when it is asked for."""
+
+    def __init__(self, records: Records, positions: Positions) -> None:
+        self._records, self._positions = records, positions
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Record]: ...
+    def __getitem__(self, index: int | slice) -> Record | list[Record]:
+        positions = self._positions[index]
+        taken = self._records.take(np.atleast_1d(positions))
+        return taken if isinstance(index, slice) else taken[0]
+
+    def __iter__(self) -> Iterator[Record]:
+        for start in range(0, len(self), _BLOCK):
+            yield from self[start : start + _BLOCK]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +119,9 @@ class Plan:
     fingerprints: Mapping[str, str]
     to_build: Records = field(default_factory=lambda: Records.of([]))
     prints: Prints = field(default_factory=lambda: np.zeros(0, dtype="S32"))
-    kept: KeptRows = field(default_factory=lambda: KeptRows(rows=_NOWHERE, records=Records.of([]), prints=np.zeros(0, dtype="S32")))
+    kept: KeptRows = field(
+        default_factory=lambda: KeptRows(rows=_NOWHERE, owners=_NOWHERE, all_records=Records.of([]), all_prints=np.zeros(0, dtype="S32"))
+    )
     gone_rows: Positions = field(default_factory=lambda: _NOWHERE)
     others_stay: bool = False
 
@@ -223,19 +265,17 @@ def make_plan(
     del row_prints, state, damage, good
     due = np.flatnonzero(is_new | is_due)
     kept = owned[~is_due[theirs]]
-    at, of_rows = np.flatnonzero(has_rows & ~is_due), owners[kept]
-    keep = records.select(at)
     return Plan(
         add=records.select(np.flatnonzero(is_new & ~is_moved)),
         rebuild=Reasoned(records.select(rebuilt), reasons[rebuilt]),
         move=[(records[at], row_ids[moved[at]]) for at in sorted(moved)],
-        keep=keep,
+        keep=Some(records, np.flatnonzero(has_rows & ~is_due)),
         gone=list(row_ids.select(gone)),
         rows=RowsById(records.ids, row_ids, owners),
         fingerprints=prints,
         to_build=records.select(due),
         prints=prospect.wanted[due],
-        kept=KeptRows(rows=kept, records=keep if np.array_equal(at, of_rows) else records.select(of_rows), prints=prospect.wanted[of_rows]),
+        kept=KeptRows(rows=kept, owners=owners[kept], all_records=records, all_prints=prospect.wanted),
         gone_rows=gone,
     )
 
