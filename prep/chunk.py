@@ -38,14 +38,20 @@ MOST_HELD_BYTES = 1 << 24
 PART_SECONDS = 1.0
 """Work after which a chunk of large items says what it has done so far."""
 
-CHUNKS_PER_WORKER = 8
-"""So that all workers come to their end at about the same time, whatever some of their items take."""
+CHUNKS_PER_WORKER = 2
+"""Into which all that is left is cut for each next chunk: the last ones are small, so that all workers come to their end at about the
+same time, whatever some of their items take."""
 
 
 def chunks_of(records: Items, workers: int) -> list[Items]:
     """Cut records, or their positions, into chunks, in their order."""
-    items = min(MOST_ITEMS, max(FEWEST_ITEMS, len(records) // (workers * CHUNKS_PER_WORKER)))
-    return [records[start : start + items] for start in range(0, len(records), items)]
+    chunks: list[Items] = []
+    start = 0
+    while start < len(records):
+        items = min(MOST_ITEMS, max(FEWEST_ITEMS, (len(records) - start) // (workers * CHUNKS_PER_WORKER)))
+        chunks.append(records[start : start + items])
+        start += items
+    return chunks
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,8 +6,10 @@ import tracemalloc
 from pathlib import Path
 
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 
-from prep.chunk import BuildChunk, build_chunk
+from prep.chunk import FEWEST_ITEMS, MOST_ITEMS, BuildChunk, build_chunk, chunks_of
 from prep.recipe import Recipe
 from prep.records import Record
 from prep.transforms.crop import Crop
@@ -33,3 +35,14 @@ def test_a_part_of_a_large_array_does_not_hold_the_rest(tmp_path: Path) -> None:
     tracemalloc.stop()
     assert len(done) == 12
     assert peak < 40_000_000
+
+
+@given(st.integers(0, 20_000), st.integers(1, 64))
+def test_chunks_are_all_there_is_in_order_and_the_last_are_the_smallest(count: int, workers: int) -> None:
+    chunks = chunks_of(np.arange(count), workers)
+    sizes = list(map(len, chunks))
+    assert [position for chunk in chunks for position in chunk.tolist()] == list(range(count))
+    assert sizes == sorted(sizes, reverse=True)
+    assert all(1 <= size <= MOST_ITEMS for size in sizes)
+    assert all(size >= FEWEST_ITEMS for size in sizes[:-1])
+    assert count == 0 or sizes[-1] <= FEWEST_ITEMS
