@@ -37,7 +37,7 @@ def survey_built(prepared: Prepared, written: Written, workers: Workers, report:
         seen.known.facts[at[there]] = written.facts[there]
     has_row = np.zeros(len(seen.records), dtype=np.bool_)
     has_row[at] = True
-    has_row[positions_among(plan.kept.ids, seen.records.ids)] = True
+    has_row[seen.usable[plan.kept.owners]] = True
     unread = read_headers(prepared.listing.root, seen, np.flatnonzero(has_row & ~seen.known.facts["there"]), workers, report)
     if unread:
         names = shown([failure.source for failure in unread])
@@ -89,7 +89,7 @@ class DepthsMet:
     def _kept(self) -> Positions:
         """Return the positions of the records whose rows stay, and of which something is known."""
         seen = self._prepared.seen
-        kept = positions_among(self._prepared.plan.kept.ids, seen.records.ids)
+        kept = seen.usable[self._prepared.plan.kept.owners]
         known: Positions = kept[seen.known.facts["there"][kept]]
         return known
 

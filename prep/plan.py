@@ -53,11 +53,6 @@ class KeptRows:
     all_prints: Prints
 
     @property
-    def ids(self) -> PackedStrings:
-        """IDs of each row's own record."""
-        return self.all_records.ids.select(self.owners)
-
-    @property
     def records(self) -> Records:
         """Each row's own."""
         return self.all_records.select(self.owners)

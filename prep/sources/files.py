@@ -113,6 +113,7 @@ def _take_raw_files(
         stats: kind -> size and time of change of each.
     """
     others = []
+    adding = {kind: (found[kind].append, stats[kind].append) for kind in found}
     for entry in entries:
         name = entry.name
         ending = name[name.rfind(".") :]  # the last letter of a name without one, which is no ending of a raw file
@@ -120,13 +121,16 @@ def _take_raw_files(
         if kind is None or name[0] == "." or _is_folder(entry):
             others.append(entry)
             continue
-        found[kind].append(prefix + name)
+        add_path, add_number = adding[kind]
+        add_path(prefix + name)
         try:
             status = entry.stat()
         except OSError:  # told when it is read
-            stats[kind].extend((-1, -1))
+            add_number(-1)
+            add_number(-1)
         else:
-            stats[kind].extend((status.st_size, status.st_mtime_ns))
+            add_number(status.st_size)
+            add_number(status.st_mtime_ns)
     return others
 
 
