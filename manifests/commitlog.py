@@ -12,14 +12,14 @@ import hashlib
 import itertools
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from manifests.atomic import sync_folder
 from manifests.changeover import BLOCK, Changeover, Failures, blocks_of, read_record, write_record
-from manifests.columns import Coded, ColumnBuilder
+from manifests.columns import ColumnBuilder
 from manifests.durable import sync_below
 from manifests.errors import UnfinishedCommitError
 from manifests.lock import locked
@@ -53,7 +53,7 @@ def begin_changeover(root: Path, *, added: Names, removed: Names, failures: Fail
     """
     stage = root / STAGE_FOLDER
     names = [MANIFEST_NAME, METADATA_NAME, FAILURES_NAME]
-    for folder in sorted({os.path.dirname(default_path(id_)) for id_ in added}):
+    for folder in _folders_of(added):
         # One in whose place a shard lies that goes comes later.
         with contextlib.suppress(FileExistsError, NotADirectoryError):
             (root / folder).mkdir(parents=True, exist_ok=True)
@@ -142,12 +142,8 @@ def _take_shards(root: Path, ids: Names) -> None:
 
     A folder that is new as a whole moves as a whole, be it of millions.
     """
-    folders, names = _by_folder(ids)
-    order = np.argsort(folders.codes, kind="stable")
-    behind = np.cumsum(folders.counts()).tolist()
-    for folder, start, stop in zip(folders.distinct, [0, *behind], behind, strict=False):
+    for folder, own in _by_folder(ids):
         source, target = f"{root}/{STAGE_FOLDER}/{folder}", f"{root}/{folder}"
-        own = names.select(order[start:stop])
         if not os.path.isdir(source):
             continue
         if _is_empty_folder(target, like=source) and _holds_only(source, own):
@@ -157,14 +153,24 @@ def _take_shards(root: Path, ids: Names) -> None:
             _take(root, f"{folder}/{name}")
 
 
-def _by_folder(ids: Names) -> tuple[Coded, PackedStrings]:
-    """Return the folder of each ID's shard, and its name within it."""
+def _folders_of(*ids: Iterable[str]) -> list[str]:
+    """Return the folders of these IDs' shards, each once, sorted."""
+    heads = {id_.rpartition("/")[0] for id_ in itertools.chain(*ids)}
+    return sorted(f"{SHARD_FOLDER}/{head}" if head else SHARD_FOLDER for head in heads)
+
+
+def _by_folder(ids: Names) -> Iterator[tuple[str, PackedStrings]]:
+    """Yield each folder of these IDs' shards, with the names of those in it."""
     folders, names = ColumnBuilder(few=None), ColumnBuilder(few=0)
     for block in blocks_of(ids):
         parts = [default_path(id_).rpartition("/") for id_ in block]
         folders.add([folder for folder, _, _ in parts])
         names.add([name for _, _, name in parts])
-    return folders.coded(), names.strings()
+    coded, packed = folders.coded(), names.strings()
+    order = np.argsort(coded.codes, kind="stable")
+    behind = np.cumsum(coded.counts()).tolist()
+    for folder, start, stop in zip(coded.distinct, [0, *behind], behind, strict=False):
+        yield folder, packed.select(order[start:stop])
 
 
 def _holds_only(folder: str, names: PackedStrings) -> bool:
@@ -243,14 +249,12 @@ def _check_stage(root: Path, change: Changeover) -> None:
     problem = ""
     if not manifest.exists() or _digest(manifest) != change.manifest:
         problem = f"{manifest} is not the manifest that was to come"
-    folders = {os.path.dirname(default_path(id_)) for id_ in (*change.added, *change.removed)}
-    both = [STAGE_FOLDER, *sorted(folders), *(f"{STAGE_FOLDER}/{folder}" for folder in sorted(folders))]
+    folders = _folders_of(change.added, change.removed)
+    both = [STAGE_FOLDER, *folders, *(f"{STAGE_FOLDER}/{folder}" for folder in folders)]
     led_out = next((folder for folder in both if resolve_inside(root, folder) is None), None)
     if led_out is not None:
         problem = problem or f"{root / led_out} leads out of the dataset through a link"
-    lost = next(
-        (p for p in map(default_path, change.added) if not os.path.exists(f"{stage}/{p}") and not os.path.exists(f"{root}/{p}")), None
-    )
+    lost = _first_lost(root, change.added)
     if lost is not None:
         problem = problem or f"{stage / lost} is missing"
     if problem:
@@ -258,6 +262,18 @@ def _check_stage(root: Path, change: Changeover) -> None:
             f"{root}: a prep command was ended while it put its result in place, and it cannot be finished: {problem}; "
             f"remove {root / STATE_FOLDER} and build again"
         )
+
+
+def _first_lost(root: Path, added: Names) -> str | None:
+    """Return a new shard that is neither in the stage nor in its place; None if there is none."""
+    for folder, names in _by_folder(added):
+        staged = f"{root}/{STAGE_FOLDER}/{folder}"
+        if os.path.isdir(staged) and _holds_only(staged, names):  # as a rule, and a look at the folder costs less than one at each file
+            continue
+        for name in names:
+            if not os.path.exists(f"{staged}/{name}") and not os.path.exists(f"{root}/{folder}/{name}"):
+                return f"{folder}/{name}"
+    return None
 
 
 def _digest(path: Path) -> str:
