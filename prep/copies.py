@@ -7,17 +7,21 @@ process in which nothing else runs is copied.
 from __future__ import annotations
 
 import gc
+import multiprocessing
 import os
 import signal
 import sys
 import threading
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from threadpoolctl import threadpool_info
 
 _THREADS = "/proc/self/task"
+
+_PARENT_POLL_SECONDS = 0.5
 
 _NEVER_COPIED = ("tensorflow", "jax", "torch")
 """Modules that have threads, or a device, which no copy could use."""
@@ -29,9 +33,16 @@ _HANGS_IN_COPIES = "0.3.30"
 def can_be_copied() -> bool:
     """Return whether a copy of this process works as this one: on Linux, while nothing runs in it but the calling thread.
 
+    Nor is a process copied that multiprocessing allows no processes of its own.
+
     The threads of OpenBLAS, which NumPy starts, do not count: it ends them before the process is copied.
     """
-    if sys.platform != "linux" or threading.active_count() > 1 or any(name in sys.modules for name in _NEVER_COPIED):
+    if (
+        sys.platform != "linux"
+        or threading.active_count() > 1
+        or multiprocessing.current_process().daemon
+        or any(name in sys.modules for name in _NEVER_COPIED)
+    ):
         return False
     pools = [pool for pool in threadpool_info() if pool["internal_api"] == "openblas"]
     if any(pool["threading_layer"] != "pthreads" or pool["version"].startswith(_HANGS_IN_COPIES) for pool in pools):
@@ -54,6 +65,18 @@ def begin_copy() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a copy has its parent's handler
     gc.freeze()  # else every collection would touch, and so copy, all that the parent had made
+
+
+def end_with(parent: int, clean_up: Callable[[], object] = lambda: None) -> None:
+    """Let this process end once its parent is gone, in whatever it is."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_PARENT_POLL_SECONDS)
+        clean_up()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager

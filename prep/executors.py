@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
@@ -19,6 +20,8 @@ Result = TypeVar("Result")
 
 CHUNKS_IN_FLIGHT = 4
 """Chunks that wait or run per worker: enough that no worker idles, few enough that memory does not grow with the data."""
+
+_NO_ROOM = (errno.EAGAIN, errno.ENOMEM)
 
 ITEM_SECONDS = 600.0
 """That an item may take in a worker process when nothing is said: no sound item takes so long, and a dead disk's mount does."""
@@ -186,6 +189,8 @@ class _ProcessPool:
                 self._executor = executor
                 executor.submit(os.getpid)  # starts the processes, which inherit what is blocked
         except OSError as error:
+            if error.errno not in _NO_ROOM:  # what was printed is written out before, and may meet a closed pipe
+                raise
             raise WorkerError(
                 f"worker processes cannot be started: {error.strerror or error}; is there enough memory, and room for processes "
                 "(ulimit -u)? try --workers 1"

@@ -20,6 +20,7 @@ import PIL
 from numpy.lib import format as npy_format
 
 from manifests.atomic import replacing
+from manifests.regularfile import open_regular
 from manifests.strings import PackedStrings, Positions
 from prep.joining import positions_among
 from prep.records import UNKNOWN, Records
@@ -159,7 +160,7 @@ class Known:
     def load(cls, path: Path) -> Known | None:
         """Return what a file says, mapped into memory; None where there is none that this release can use."""
         try:
-            with open(path, "rb") as file:
+            with open_regular(path) as file:
                 end = os.fstat(file.fileno()).st_size - DIGEST_BYTES
                 if not _is_sound(file, end):
                     return None

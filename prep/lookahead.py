@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from manifests.commitlog import RECORD
 from manifests.manifest import Manifest
 from manifests.schema import MANIFEST_NAME
-from prep.copies import begin_copy, can_be_copied, copying, interrupts_blocked
+from prep.copies import begin_copy, can_be_copied, copying, end_with, interrupts_blocked
 from prep.executors import default_workers
 from prep.interrupts import held_off
 from prep.output import load_existing
@@ -48,7 +48,7 @@ def looking_ahead(out: Path) -> Iterator[Look]:
 
     context = get_context("fork")
     reader, writer = context.Pipe(duplex=False)
-    copy = context.Process(target=_look, args=(out, reader, writer), daemon=True)
+    copy = context.Process(target=_look, args=(out, os.getpid(), reader, writer), daemon=True)
     try:
         with held_off(note=None), copying(), interrupts_blocked():
             copy.start()
@@ -74,9 +74,10 @@ def _is_worth_a_process(out: Path) -> bool:
     return big and not os.path.lexists(out / RECORD) and default_workers() > 1 and can_be_copied()
 
 
-def _look(out: Path, reader: Connection, writer: Connection) -> None:
+def _look(out: Path, parent: int, reader: Connection, writer: Connection) -> None:
     """Run in the copy: send what the look is about and what it found, or nothing."""
     begin_copy()
+    end_with(parent)
     reader.close()  # so that a parent that was killed is nobody to send to
     try:
         stamp = _stamp(out)

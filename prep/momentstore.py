@@ -23,6 +23,7 @@ from typing import BinaryIO
 import numpy as np
 
 from manifests.atomic import replacing
+from manifests.regularfile import open_regular
 from prep.digests import Digests
 from prep.errors import OutputError
 from prep.known import DIGEST_BYTES
@@ -49,7 +50,7 @@ class StoredMoments(MomentSource):
         """
         self._path = state / _NAME
         try:
-            with open(self._path, "rb") as file:
+            with open_regular(self._path) as file:
                 found = list(_digests_in(file)) if _is_sound(file) else []
         except OSError:
             found = []
@@ -60,7 +61,7 @@ class StoredMoments(MomentSource):
     def load(self, number: int) -> MomentBlock:
         """Return a block."""
         try:
-            with open(self._path, "rb") as file:
+            with open_regular(self._path) as file:
                 file.seek(self._places[number])
                 head = np.frombuffer(file.read(_HEAD.itemsize), dtype=_HEAD)[0]
                 count = int(head["shards"])

@@ -156,6 +156,8 @@ class PartContent:
         """
         if not self.ids or len(self.fingerprints) != len(self.ids) or len(set(self.ids)) < len(self.ids):
             raise ValueError("records without an ID or a fingerprint of their own")
+        if not all(map(str.isascii, self.fingerprints)):
+            raise ValueError("fingerprints of no build")
         several = np.flatnonzero(self.numbers).tolist()
         last = [sample_ids(self.ids[at], int(self.numbers[at]))[-1] for at in several]
         if name_problems(self.ids) or any(map(name_problem, last)):

@@ -201,7 +201,7 @@ def count_done(target: Path) -> int:
 
 
 def _parts_in(target: Path) -> list[Path]:
-    return sorted(path for path in (target / PART_FOLDER).glob("*") if path.suffix in _SUFFIXES)
+    return sorted(path for path in (target / PART_FOLDER).glob("*") if path.suffix in _SUFFIXES and not path.is_dir())
 
 
 def _name(digest: str) -> str:

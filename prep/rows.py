@@ -134,7 +134,8 @@ def dataset_metadata(prepared: Prepared, table: Table, failures: Sequence[Failur
     """Return what `dataset.json` says of the rows; failed items that had a split before are remembered with it."""
     splits: dict[str, Any] = {}
     if prepared.splits is not None:
-        splits = remembered(prepared.splits, table, prepared.old, failures)
+        records = None if prepared.prune else prepared.listing.records
+        splits = remembered(prepared.splits, table, prepared.old, failures, records)
     elif "split" in table:
         splits = {"names": list(split_order(coded(table.column("split")).distinct))}
     recipe, old = prepared.recipe, prepared.old

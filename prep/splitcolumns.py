@@ -128,19 +128,42 @@ def assign_split_columns(table: Table, spec: SplitSpec, old: Manifest | None, re
     return table
 
 
-def remembered(spec: SplitSpec, table: Table, old: Manifest | None, failures: Sequence[Failure]) -> dict[str, Any]:
-    """Return what `dataset.json` says of splits; failed items that had a split before are remembered with it."""
+def remembered(
+    spec: SplitSpec, table: Table, old: Manifest | None, failures: Sequence[Failure], records: Sequence[Record] | None = None
+) -> dict[str, Any]:
+    """Return what `dataset.json` says of splits; failed items that had a split before are remembered with it.
+
+    Args:
+        spec: what is asked for.
+        table: the manifest's rows.
+        old: the dataset that is there, or None.
+        failures: raw items without a row.
+        records: the source's; an item that failed and is gone since is remembered like a row of which it is gone. None forgets it.
+    """
     raw = spec.as_dict()
     if spec.assigns and not spec.fractions:
         raw = {"names": list(split_order(coded(table.column("split")).distinct, spec.folders)), **raw}
-    if not failures:
+    gone = set() if records is None else _gone_absent(old, Records.of(records))
+    if not failures and not gone:
         return raw
     before = _Before.of(old, spec)
     has_failed = _failing(failures, old)
     for key, values in zip(ABSENT_KEYS, (before.splits, before.folds, before.groups), strict=True):
-        absent = {id_: value for id_, value in values.pairs() if value and has_failed(id_)}
+        absent = {id_: value for id_, value in values.pairs() if value and (id_ in gone or has_failed(id_))}
         raw |= {key: dict(sorted(absent.items()))} if absent else {}
     return raw
+
+
+def _gone_absent(old: Manifest | None, records: Records) -> set[str]:
+    """Return the IDs that were remembered without a row and whose raw item the source does not have."""
+    stored = {} if old is None else old.metadata.splits
+    known = sorted({id_ for key in ABSENT_KEYS if isinstance(stored.get(key), dict) for id_ in stored[key]})
+    if not known:
+        return set()
+    names = sorted({*known, *map(record_id_of, known)})
+    at = positions_among(PackedStrings(names), records.ids).tolist()
+    there = {name for name, position in zip(names, at, strict=True) if position >= 0}
+    return {id_ for id_ in known if there.isdisjoint({id_, record_id_of(id_)})}
 
 
 def _failing(failures: Sequence[Failure], old: Manifest | None) -> Callable[[str], bool]:

@@ -9,8 +9,6 @@ from __future__ import annotations
 import faulthandler
 import os
 import shutil
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
@@ -18,10 +16,8 @@ from typing import Any
 
 from loky.backend.context import LokyContext
 
-from prep.copies import begin_copy, can_be_copied, copying
+from prep.copies import begin_copy, can_be_copied, copying, end_with
 from prep.watchdog import Watch, guard_this_process
-
-_PARENT_POLL_SECONDS = 0.5
 
 
 class StartContext(LokyContext):  # type: ignore[misc]  # loky has no types
@@ -70,12 +66,5 @@ def begin_worker(parent: int, watch: Watch | None) -> None:
         faulthandler.disable()  # a decoder that crashes is told in one line, by the parent
     if watch is not None:
         guard_this_process(watch)
-    threading.Thread(target=_end_with, args=(parent, watch), daemon=True).start()
-
-
-def _end_with(parent: int, watch: Watch | None) -> None:
-    while os.getppid() == parent:
-        time.sleep(_PARENT_POLL_SECONDS)
-    if watch is not None:
-        shutil.rmtree(watch.folder, ignore_errors=True)  # which a parent that was killed could not remove
-    os._exit(1)
+    # The folder is one that a parent that was killed could not remove.
+    end_with(parent, (lambda: None) if watch is None else lambda: shutil.rmtree(watch.folder, ignore_errors=True))

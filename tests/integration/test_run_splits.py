@@ -365,3 +365,38 @@ def test_nor_is_its_split_remembered_for_that_item_when_it_fails(namesake: Path,
     (namesake / "cat.npy").write_bytes(b"")
     assert prep("build-shards", table, out, "--max-failures", "1").code == 0
     assert "absent" not in stored(out)
+
+
+def test_an_item_that_failed_and_went_has_its_split_when_it_comes_back(raw: Path, out: Path) -> None:
+    for number in range(20):
+        write_array(raw / "a" / f"{number:02d}.npy", [number])
+    build(raw, out, "--split", "train=0.5,test=0.5", "--folds", "2")
+    before, folds = column(out, "split"), column(out, "fold")
+    kept = {path: path.read_bytes() for path in sorted((raw / "a").iterdir())[:6]}
+    for path in kept:
+        path.write_bytes(b"no array")
+    assert prep("build-shards", raw, out, "--max-failures", "6").code == 0
+    for path in kept:
+        path.unlink()
+    build(raw, out)
+    for number in range(20, 30):
+        write_array(raw / "a" / f"{number:02d}.npy", [number])
+    build(raw, out)
+    for path, content in kept.items():
+        path.write_bytes(content)
+    build(raw, out)
+    assert {id_: split for id_, split in column(out, "split").items() if id_ in before} == before
+    assert {id_: fold for id_, fold in column(out, "fold").items() if id_ in folds} == folds
+
+
+def test_one_that_is_pruned_is_forgotten(raw: Path, out: Path) -> None:
+    for number in range(4):
+        write_array(raw / "a" / f"{number}.npy", [number])
+    build(raw, out, "--split", "train=0.5,test=0.5")
+    (raw / "a" / "0.npy").write_bytes(b"no array")
+    assert prep("build-shards", raw, out, "--max-failures", "1").code == 0
+    (raw / "a" / "0.npy").unlink()
+    build(raw, out)
+    assert list(stored(out)["absent"]) == ["a/0"]
+    build(raw, out, "--prune")
+    assert "absent" not in stored(out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -101,4 +102,10 @@ def test_nor_objects(path: Path) -> None:
         file.write(rest)
     content = path.read_bytes()
     path.write_bytes(content + hashlib.sha256(content).digest())
+    assert Known.load(path) is None
+
+
+def test_a_pipe_in_its_place_is_not_waited_for(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
     assert Known.load(path) is None

@@ -113,3 +113,19 @@ def test_a_copy_that_fails_says_nothing(out: Path) -> None:
         "    pass",
         "def failing(manifest):\n    os.getpid() == mine or 1 / 0\n    return told(manifest)\n\nprep.lookahead.damage_of = failing",
     )
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are copied on Linux alone")
+def test_a_copy_ends_with_a_parent_that_is_killed(out: Path) -> None:
+    slow = "import signal, time; prep.lookahead.load_existing = lambda _: time.sleep(600)"
+    script = f"{SETTING}{slow}\nwith looking_ahead(out) as look:\n    os.kill(mine, signal.SIGKILL)\n"
+    # It has what its parent wrote to, so this waits for it.
+    ran = subprocess.run([sys.executable, "-c", script, out], capture_output=True, text=True, check=False, timeout=60)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (-9, "", "")
+
+
+@pytest.mark.slow
+def test_a_process_that_may_have_none_of_its_own_looks_itself(out: Path) -> None:
+    before = "multiprocessing.current_process()._config['daemon'] = True"
+    assert looked_here(out, "    assert not multiprocessing.active_children()", before)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -83,3 +84,8 @@ def test_a_file_that_goes_while_it_is_needed_is_told(tmp_path: Path) -> None:
     (tmp_path / "moments").unlink()
     with pytest.raises(OutputError, match="build again"):
         read(stored, 0)
+
+
+def test_a_pipe_in_their_place_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "moments")
+    assert len(StoredMoments(tmp_path).digests) == 0

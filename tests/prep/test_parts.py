@@ -189,6 +189,7 @@ UNTRUSTED: dict[str, Callable[[bytes], bytes]] = {
     "an id whose samples have too long names": with_columns(ids=["a", "b", "t" * 252]),
     "no records": with_columns(ids=[], fingerprints=[], numbers=[], sha256s="", shapes=[[], []], dtypes=[[], []], facts={}),
     "a fingerprint is a number": with_columns(fingerprints=[1, "2", "3"]),
+    "a fingerprint is no text": with_columns(fingerprints=["\ud800", "2", "3"]),
     "a fingerprint short": with_columns(fingerprints=["1", "2"]),
     "numbers are texts": with_columns(numbers=["0", "0", "2"]),
     "numbers are broken": with_columns(numbers=[0, 0.5, 2]),
@@ -234,6 +235,13 @@ def test_a_part_that_no_build_has_written_is_left_aside_and_told(kind: str, targ
     assert [path.name in note for note in notes] == [True]
     assert not path.exists()
     assert [path.name for path in (target / "shards").iterdir()] == ["good.npy"]
+
+
+def test_a_folder_that_is_called_as_a_part_is_left_alone(target: Path) -> None:
+    folder = the_part(target).with_name("other.part")
+    folder.mkdir()
+    assert before(target) == {"a", "b", "tiled"}
+    assert folder.is_dir()
 
 
 def test_a_shape_beyond_all_measure_is_that_of_no_file(target: Path) -> None:
