@@ -6,46 +6,37 @@ import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from manifests.commitlog import STAGE_FOLDER
 from manifests.errors import ManifestError
-from manifests.manifest import Manifest
-from manifests.metadata import Metadata
-from manifests.schema import FAILURES_NAME, MANIFEST_NAME, STATE_FOLDER
-from manifests.store import keep_rows
-from manifests.strings import PackedStrings, Positions
-from manifests.table import Table
+from manifests.schema import FAILURES_NAME, STATE_FOLDER
+from manifests.strings import Positions
 from prep.buildlog import LoggedReporter
 from prep.chunk import BuildChunk, Built, build_chunk, chunks_of
+from prep.committing import commit
 from prep.dispatch import ENDED_ITS_WORKER
 from prep.errors import OutputError, UsageError
 from prep.executors import Workers, default_workers, open_workers
 from prep.failurefile import read_failures
 from prep.gather import gather, stopped
 from prep.interrupts import GOES_ON
-from prep.joining import positions_among
 from prep.latersurvey import DepthsMet, survey_built
 from prep.look import keep_known
-from prep.lookahead import Look, looking_ahead
+from prep.lookahead import looking_ahead
 from prep.moving import copy_moved
 from prep.options import BuildOptions, with_splits
 from prep.output import check_output
 from prep.parts import Due
-from prep.plan import packed
-from prep.prepare import Prepared, none_usable, prepare
-from prep.present import damage_of
+from prep.prepare import Prepared, prepare
+from prep.present import Look, damage_of
 from prep.records import Failure, Listing
 from prep.remembering import remember
 from prep.report import Reporter, StderrReporter
 from prep.retrying import prepare_again
-from prep.rows import dataset_metadata, dataset_rows
-from prep.shardmoments import ShardMoments
 from prep.sources.detect import list_source
-from prep.statistics import dataset_statistics
 from prep.summary import BuildSummary
 from prep.text import counted
 from prep.unchanged import is_unchanged, note_done
@@ -127,7 +118,7 @@ def _built(prepared: Prepared, area: WorkArea, options: BuildOptions, workers: W
         survey_built(prepared, written, workers, report)
         keep_known(prepared.known, area.out)
     written = written.without_facts()
-    return _commit(prepared, area, written, [*prepared.failures, *failures], workers=workers, report=report)
+    return commit(prepared, area, written, [*prepared.failures, *failures], workers=workers, report=report)
 
 
 def _nothing_done(prepared: Prepared, out: Path) -> BuildSummary:
@@ -264,81 +255,3 @@ def _chunk(prepared: Prepared, area: WorkArea, root: Path, positions: Positions)
         fingerprints={record.id: fingerprint.decode() for record, fingerprint in zip(records, prints, strict=True)},
         positions={record.id: position for record, position in zip(records, positions.tolist(), strict=True)},
     )
-
-
-def _commit(
-    prepared: Prepared,
-    area: WorkArea,
-    written: Written,
-    failures: Sequence[Failure],
-    *,
-    workers: Workers,
-    report: Reporter,
-) -> BuildSummary:
-    """Let the new shards and rows take the old ones' place, and sum up."""
-    plan = prepared.plan
-    failures = sorted(failures, key=lambda failure: (failure.source, failure.id))
-    if len(written) or plan.keep:
-        table = dataset_rows(prepared, written, failures, report)
-    elif plan.others_stay and prepared.old is not None:
-        table = prepared.old.table
-    else:
-        raise none_usable(prepared.listing, failures)
-    metadata = _metadata(prepared, area, table, written, failures, workers=workers, report=report)
-    if prepared.recipe.format == "arrays" and metadata.array is not None and not metadata.array.is_fixed:
-        report.note(f"arrays: {metadata.array}; a batch needs one shape and dtype")
-    new_ids = written.ids(plan.to_build.ids)
-    sha256 = area.commit(table, metadata, failures, _in_order(new_ids), _lost_ids(prepared.old, table))
-    keep_rows(table, area.out / MANIFEST_NAME, sha256)
-    gone = 0 if plan.others_stay else len(plan.gone_without(failures))
-    rebuilt, moved = (_count_of(written, plan.to_build.ids, [record.id for record, _ in some]) for some in (plan.rebuild, plan.move))
-    return BuildSummary(
-        out=os.fspath(area.out),
-        found=prepared.found,
-        added=len(written) - rebuilt - moved,
-        rebuilt=rebuilt,
-        moved=moved,
-        kept=len(plan.keep),
-        failed=len(failures),
-        gone=0 if prepared.prune else gone,
-        removed=gone if prepared.prune else 0,
-        failures=failures,
-    )
-
-
-def _metadata(
-    prepared: Prepared,
-    area: WorkArea,
-    table: Table,
-    written: Written,
-    failures: Sequence[Failure],
-    *,
-    workers: Workers,
-    report: Reporter,
-) -> Metadata:
-    """Return what `dataset.json` says, statistics included, and remember the moments that they are put together from."""
-    metadata = dataset_metadata(prepared, table, failures)
-    moments = ShardMoments(written, area.folder, area.out, workers)
-    before = {} if prepared.old is None else prepared.old.metadata.statistics
-    statistics = dataset_statistics(table, metadata, before, moments, report)
-    moments.remember(table)
-    return replace(metadata, statistics=statistics)
-
-
-def _in_order(ids: PackedStrings) -> PackedStrings:
-    return ids if ids.are_sorted() else ids.select(ids.order())
-
-
-def _lost_ids(old: Manifest | None, table: Table) -> PackedStrings:
-    """Return the IDs of rows that are there no more, in their order."""
-    if old is None:
-        return PackedStrings()
-    ids = packed(old, "id")
-    return _in_order(ids.select(np.flatnonzero(positions_among(ids, table.ids) < 0)))
-
-
-def _count_of(written: Written, ids: PackedStrings, some: Sequence[str]) -> int:
-    """Return how many of some records, of all that were to be built, are written."""
-    is_written = np.zeros(len(ids), dtype=np.bool_)
-    is_written[written.positions] = True
-    return int(is_written[positions_among(PackedStrings(some), ids)].sum())

@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from itertools import islice
 from typing import Any, TypeVar
 
+from prep.copies import interrupts_blocked
 from prep.errors import WorkerError
 from prep.interrupts import held_off
 from prep.watchdog import Watch, new_watch
@@ -176,7 +177,6 @@ class _ProcessPool:
         """
         from loky import ProcessPoolExecutor  # noqa: PLC0415  # slow to import, and one worker does without
 
-        from prep.copies import interrupts_blocked  # noqa: PLC0415
         from prep.starting import StartContext, begin_worker  # noqa: PLC0415  # imports it, too
 
         self.end(kill=True)

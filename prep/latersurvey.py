@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from typing import NoReturn
 
 import numpy as np
 
@@ -71,7 +72,7 @@ class DepthsMet:
             self._are_rows = True
         return _go_together(self._written | self._others)
 
-    def refuse(self, written: Written) -> None:
+    def refuse(self, written: Written) -> NoReturn:
         """Refuse images that do not go together.
 
         Args:
@@ -85,6 +86,7 @@ class DepthsMet:
         ids = PackedStrings.joined([seen.records.ids.select(kept), plan.to_build.ids.select(written.positions[there])])
         facts = np.concatenate([seen.known.facts[kept], written.facts[there]])
         resolve_recipe(self._prepared.listing.format, self._prepared.shards, Survey(ids, facts))
+        raise AssertionError("images that do not go together have made a recipe")
 
     def _kept(self) -> Positions:
         """Return the positions of the records whose rows stay, and of which something is known."""

@@ -7,8 +7,9 @@ two processors do it in half the time.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,16 +20,13 @@ from prep.copies import begin_copy, can_be_copied, copying, end_with, interrupts
 from prep.executors import default_workers
 from prep.interrupts import held_off
 from prep.output import load_existing
-from prep.present import Damages, damage_of
+from prep.present import Damages, Look, damage_of
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
 _FROM_BYTES = 1 << 22
 """Of the manifest: some 20,000 rows, at which a copy takes less time than it saves."""
-
-Look = Callable[[Manifest], Damages]
-"""As `damage_of`."""
 
 
 @contextmanager
@@ -44,8 +42,6 @@ def looking_ahead(out: Path) -> Iterator[Look]:
     if not _is_worth_a_process(out):
         yield damage_of
         return
-    from multiprocessing import get_context  # noqa: PLC0415  # slow to import, and most builds do without
-
     context = get_context("fork")
     reader, writer = context.Pipe(duplex=False)
     copy = context.Process(target=_look, args=(out, os.getpid(), reader, writer), daemon=True)

@@ -5,33 +5,23 @@ Everything goes by raw item. One that becomes several samples has a row for each
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from pathlib import Path
-from typing import Literal, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from manifests.columns import Coded
 from manifests.manifest import Manifest
-from manifests.regularfile import open_regular
 from manifests.strings import PackedStrings, Positions
+from prep.fingerprints import Prints
 from prep.owners import as_packed, owners_of
-from prep.present import Damage, Damages, damage_of
+from prep.planviews import REASONS, PrintsById, Reason, Reasoned, RowsById, Some
+from prep.present import Damage, Look, damage_of
 from prep.records import Failure, Record, Records
 from prep.sampleids import SAMPLE_OF_SEVERAL, record_id_of
 
-Reason = Literal["source changed", "recipe changed", "shard missing", "shard damaged"]
-
-Prints = npt.NDArray[np.bytes_]
-"""Fingerprints: of dtype `S32`, shape (n,); empty where one is not known."""
-
-_REASONS: tuple[Reason, ...] = ("source changed", "recipe changed", "shard missing", "shard damaged")
-_SOURCE, _RECIPE, _MISSING, _DAMAGED = range(4)
+_SOURCE, _RECIPE, _MISSING, _DAMAGED = range(len(REASONS))
 _BLOCK = 65_536
 _NOWHERE: Positions = np.zeros(0, dtype=np.int64)
 
@@ -61,29 +51,6 @@ class KeptRows:
     def prints(self) -> Prints:
         """Of each one's record: of dtype `S32`, shape (n,)."""
         return self.all_prints[self.owners]
-
-
-class Some(Sequence[Record]):
-    """Some of the records, each taken when it is asked for."""
-
-    def __init__(self, records: Records, positions: Positions) -> None:
-        self._records, self._positions = records, positions
-
-    def __len__(self) -> int:
-        return len(self._positions)
-
-    @overload
-    def __getitem__(self, index: int) -> Record: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Record]: ...
-    def __getitem__(self, index: int | slice) -> Record | list[Record]:
-        positions = self._positions[index]
-        taken = self._records.take(np.atleast_1d(positions))
-        return taken if isinstance(index, slice) else taken[0]
-
-    def __iter__(self) -> Iterator[Record]:
-        for start in range(0, len(self), _BLOCK):
-            yield from self[start : start + _BLOCK]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,73 +95,6 @@ class Plan:
         return [id_ for id_ in self.gone if id_ not in failed and record_id_of(id_) not in failed]
 
 
-class Reasoned(Sequence[tuple[Record, Reason]]):
-    """Records to build again, each with the reason."""
-
-    def __init__(self, records: Records, reasons: npt.NDArray[np.uint8]) -> None:
-        self._records, self._reasons = records, reasons
-
-    def __len__(self) -> int:
-        return len(self._records)
-
-    @overload
-    def __getitem__(self, index: int) -> tuple[Record, Reason]: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[tuple[Record, Reason]]: ...
-    def __getitem__(self, index: int | slice) -> tuple[Record, Reason] | list[tuple[Record, Reason]]:
-        if isinstance(index, slice):
-            return [(record, _REASONS[code]) for record, code in zip(self._records[index], self._reasons[index].tolist(), strict=True)]
-        return self._records[index], _REASONS[self._reasons[index]]
-
-    def __iter__(self) -> Iterator[tuple[Record, Reason]]:
-        for record, code in zip(self._records, self._reasons.tolist(), strict=True):
-            yield record, _REASONS[code]
-
-
-class PrintsById(Mapping[str, str]):
-    """ID -> fingerprint; the dictionary is made when it is first asked for."""
-
-    def __init__(self, ids: PackedStrings, prints: Prints) -> None:
-        self.ids, self.prints = ids, prints
-
-    def __getitem__(self, id_: str) -> str:
-        return bytes(self.prints[self._numbers[id_]]).decode()
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.ids)
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    @cached_property
-    def _numbers(self) -> dict[str, int]:
-        return {id_: number for number, id_ in enumerate(self.ids)}
-
-
-class RowsById(Mapping[str, Sequence[str]]):
-    """ID of a record -> IDs of its rows, in their order; records without one are left out."""
-
-    def __init__(self, records: PackedStrings, rows: PackedStrings, owners: Positions) -> None:
-        self._records, self._rows, self._owners = records, rows, owners
-
-    def __getitem__(self, id_: str) -> Sequence[str]:
-        return self._found[id_]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._found)
-
-    def __len__(self) -> int:
-        return len(self._found)
-
-    @cached_property
-    def _found(self) -> dict[str, list[str]]:
-        found: dict[str, list[str]] = {}
-        for row, owner in zip(self._rows, self._owners.tolist(), strict=True):
-            if owner >= 0:
-                found.setdefault(self._records[owner], []).append(row)
-        return found
-
-
 @dataclass(frozen=True, kw_only=True)
 class Prospect:
     """Fingerprints that records' shards may have.
@@ -217,7 +117,7 @@ def make_plan(
     old: Manifest | None,
     old_digest: str | None,
     *,
-    look: Callable[[Manifest], Damages] = damage_of,
+    look: Look = damage_of,
 ) -> Plan:
     """Compare records with the rows that are there; the files of the shards are looked at, and nothing else.
 
@@ -358,51 +258,3 @@ def _moves(wanted: Prints, new: Positions, gone: Positions, row_ids: PackedStrin
     if not rows:
         return {}
     return {int(at): rows[fingerprint] for at, fingerprint in zip(new, wanted[new].tolist(), strict=True) if fingerprint in rows}
-
-
-def raw_identity(path: Path, *, checksum: bool) -> str:
-    """Return what tells a raw file from its changed self: size and time of change, or its content.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
-    if checksum:
-        with open_regular(path) as file:
-            return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
-    status = os.stat(path)
-    return f"stat:{status.st_size}:{status.st_mtime_ns}"
-
-
-def fingerprint(identity: str, recipe_digest: str) -> str:
-    """Return the digest of a raw item's identity and the recipe, 32 hex digits: equal fingerprint, equal shard."""
-    return hashlib.sha256(f"{identity}\n{recipe_digest}".encode()).hexdigest()[:32]
-
-
-def stat_prints(records: Records, recipe_digest: str, known: Prints) -> Prints:
-    """Return the fingerprints of records whose files are told by size and time of change.
-
-    Args:
-        records: of the files.
-        recipe_digest: of the recipe.
-        known: those that need not be worked out: of dtype `S32`, shape (n,); empty where they must be.
-    """
-    prints = known.copy()
-    due = np.flatnonzero(known == b"")
-    for start in range(0, len(due), _BLOCK):
-        block = due[start : start + _BLOCK]
-        pairs = zip(records.sizes[block].tolist(), records.times[block].tolist(), strict=True)
-        prints[block] = [fingerprint(f"stat:{size}:{time}", recipe_digest) for size, time in pairs]
-    return prints
-
-
-def content_prints(digests: npt.NDArray[np.uint8], recipe_digest: str) -> Prints:
-    """Return the fingerprints of files that are told by content; empty where the digest is all zero, for not known.
-
-    Args:
-        digests: SHA-256 of each: uint8, shape (n, 32).
-        recipe_digest: of the recipe.
-    """
-    prints = np.zeros(len(digests), dtype="S32")
-    for row in np.flatnonzero(digests.any(axis=1)).tolist():
-        prints[row] = fingerprint(f"sha256:{digests[row].tobytes().hex()}", recipe_digest)
-    return prints

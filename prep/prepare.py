@@ -15,12 +15,13 @@ from manifests.manifest import Manifest
 from manifests.names import collisions
 from prep.errors import SourceError, UsageError
 from prep.executors import Workers
+from prep.fingerprints import Prints, content_prints, stat_prints
 from prep.known import Known
 from prep.look import Seen, look_into, read_contents, read_known
-from prep.lookahead import Look
 from prep.options import BuildOptions, filled_splits, stored_options
 from prep.output import load_existing
-from prep.plan import Plan, Prints, Prospect, content_prints, make_plan, stat_prints, unsure_of
+from prep.plan import Plan, Prospect, make_plan, unsure_of
+from prep.present import Look
 from prep.recipe import Recipe, ShardOptions, differences
 from prep.records import Failure, Listing
 from prep.report import Reporter

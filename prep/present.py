@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import os
+from collections.abc import Callable
 from itertools import groupby
 
 import numpy as np
@@ -26,6 +27,9 @@ class Damage(enum.IntEnum):
 
 Damages = npt.NDArray[np.uint8]
 """Of rows, by the values of `Damage`: uint8, shape (n,)."""
+
+Look = Callable[[Manifest], Damages]
+"""What says it of a dataset's rows, as `damage_of` does."""
 
 _BLOCK = 65_536
 

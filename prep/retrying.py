@@ -11,12 +11,13 @@ from typing import Any
 from prep.again import survey_beside_rows, what_failed
 from prep.errors import SourceError, UsageError
 from prep.executors import Workers
+from prep.fingerprints import stat_prints
 from prep.look import look_into, read_known
-from prep.lookahead import Look
 from prep.options import BuildOptions, filled_splits, stored_options
 from prep.output import load_existing
-from prep.plan import make_plan, stat_prints
+from prep.plan import make_plan
 from prep.prepare import Prepared, check_ambiguous, check_gone, check_label_origin, prospect_of
+from prep.present import Look
 from prep.recipe import Recipe, ShardOptions, differences
 from prep.records import Failure, Listing
 from prep.report import Reporter

@@ -14,9 +14,10 @@ from manifests.metadata import Metadata, common_array
 from manifests.strings import PackedStrings, are_all
 from manifests.table import Table, table_of_columns
 from prep.digests import hex_column
+from prep.fingerprints import Prints
 from prep.joining import are_equal, positions_among
 from prep.labels import label_specs
-from prep.plan import Prints, packed
+from prep.plan import packed
 from prep.prepare import Prepared
 from prep.records import Failure, Records
 from prep.report import Reporter

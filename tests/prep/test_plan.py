@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manifests import Manifest, load_manifest
-from prep.plan import Plan, Prospect, fingerprint, make_plan, raw_identity
+from prep.fingerprints import fingerprint, raw_identity
+from prep.plan import Plan, Prospect, make_plan
 from prep.records import Failure, Record, Records
 
 NEW, OLD = "new-recipe", "old-recipe"

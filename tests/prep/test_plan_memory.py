@@ -23,7 +23,7 @@ import numpy as np
 from manifests.manifest import Manifest
 from manifests.metadata import Metadata
 from manifests.table import TableBuilder
-from prep import plan, present
+from prep import fingerprints, plan, present
 from prep.known import Known
 from prep.sources.folder import list_folder
 from prep.survey import Survey
@@ -40,8 +40,8 @@ records = list_folder(Path("raw"), paths, "images", allow_empty_labels=False, st
 del paths, stats
 known = Known.nothing(records).of(records)
 Survey(records.ids, known.facts).notes()
-prints = plan.stat_prints(records, "recipe", known.prints_for("recipe", np.arange(count)))
-other = plan.content_prints(known.digests, "recipe")
+prints = fingerprints.stat_prints(records, "recipe", known.prints_for("recipe", np.arange(count)))
+other = fingerprints.content_prints(known.digests, "recipe")
 builder = TableBuilder(["id", "label", "source", "fingerprint"])
 for start in range(0, count, 65536):
     taken = records[start : start + 65536]
