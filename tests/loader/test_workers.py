@@ -140,11 +140,16 @@ def test_a_worker_that_dies_is_replaced_and_nothing_is_lost(make_workers: MakeWo
 
 
 def test_all_workers_may_die_at_once_and_again(make_workers: MakeWorkers, feed: Feed) -> None:
-    workers = make_workers()
-    for batch in range(6):
-        check_batch(workers, feed, 0, batch)
-        for pid in workers.process_ids:
-            os.kill(pid, signal.SIGKILL)
+    queue_size = 4
+    workers = make_workers(2, queue_size)
+    # What was in work at one death is done by the next: a batch that meets two of them is given up, and rightly.
+    deaths = range(0, 2 * BATCHES, queue_size)[:-1]
+    for number in range(2 * BATCHES):
+        check_batch(workers, feed, *divmod(number, BATCHES))
+        if number in deaths:
+            for pid in workers.process_ids:
+                os.kill(pid, signal.SIGKILL)
+    assert workers.restarts == 2 * len(deaths)
 
 
 def test_workers_without_anything_to_do_leave_and_come_back(make_workers: MakeWorkers, feed: Feed) -> None:
