@@ -37,6 +37,9 @@ forgotten after the same time."""
 MOST_ATTEMPTS = 2
 """A batch at which so many workers died is given up."""
 
+MOST_VAIN_DEATHS = 16
+"""Workers that died one after the other, with no batch done in between nor begun: then it is no accident."""
+
 _LENT = 6
 """Slots that may be lent at once to one feed; beyond that, batches are copied. TensorFlow keeps a few batches waiting by itself."""
 
@@ -102,7 +105,9 @@ class Pool:
         self._slots = 0
         self._free: list[int] = []
         self._gone: list[Member] = []
+        self._started = 0
         self._failed_starts = 0
+        self._vain_deaths = 0
         self._is_amid = False  # whether a call is, or was when an interrupt ended it, in the middle of things
         self._is_within = False  # whether one is
         self._end = weakref.finalize(self, _end_own, self._owner, self._processes)
@@ -278,7 +283,8 @@ class Pool:
         assert self._memory is not None  # noqa: S101  # whoever needs processes has joined
         while len(self._processes) < count:
             try:
-                start_process(self._processes, self._memory, self._owner, self._idle)
+                self._started += 1
+                start_process(self._processes, self._started, self._memory, self._owner, self._idle)
             except OSError as error:
                 raise WorkerError(f"worker processes cannot start ({error}). {_WITHOUT}") from error
 
@@ -364,6 +370,8 @@ class Pool:
     def _note_batch(self, process: Process, said: Done | Failed) -> None:
         if not process.queue:
             raise WorkerError("a worker process answered though nothing was in work; all are started anew")
+        self._vain_deaths = 0
+        process.answered += 1
         work = process.queue.popleft()
         if said.slot != work.slot:  # else one batch would be handed over as another
             raise WorkerError(f"a worker process answered for slot {said.slot} while slot {work.slot} was in work; all are started anew")
@@ -401,6 +409,14 @@ class Pool:
             if self._failed_starts >= MOST_ATTEMPTS:
                 self._failed_starts = 0
                 raise WorkerError(f"worker processes cannot start (exit status {status}); their own message is on stderr. {_WITHOUT}")
+        elif self._memory is not None and self._memory.begun(process.number) <= process.answered:
+            # Not even the batch that was next is to blame: it lay in the pipe.
+            self._vain_deaths += 1
+            if self._vain_deaths >= MOST_VAIN_DEATHS:
+                self._vain_deaths = 0
+                raise WorkerError(
+                    f"{MOST_VAIN_DEATHS} worker processes in a row {what} (exit status {status}) before they began on a batch. {_WITHOUT}"
+                )
         elif process.queue:
             work = process.queue[0]
             culprit = self._members.get(work.feed)

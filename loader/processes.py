@@ -47,10 +47,12 @@ class Process:
 
     Attributes:
         popen: the process.
+        number: of the worker among those that share its memory.
         tasks: pipe to write orders to.
         replies: pipe to read from what it says.
         parser: of what comes through it.
         queue: what it has to do, the batch in work first.
+        answered: batches that it has done, or said why it cannot.
         feeds: numbers of the feeds that it was told of.
         ready: whether it has said that it has started.
         leaves: whether it has said that it ends.
@@ -58,10 +60,12 @@ class Process:
     """
 
     popen: subprocess.Popen[bytes]
+    number: int
     tasks: FileIO
     replies: FileIO
     parser: Replies = field(default_factory=Replies)
     queue: deque[Assignment] = field(default_factory=deque)
+    answered: int = 0
     feeds: set[int] = field(default_factory=set)
     ready: bool = False
     leaves: bool = False
@@ -80,11 +84,12 @@ class Process:
         self.replies.close()
 
 
-def start_process(processes: list[Process], memory: SharedMemory, parent: int, idle: float) -> None:
+def start_process(processes: list[Process], number: int, memory: SharedMemory, parent: int, idle: float) -> None:
     """Start a worker, and put it into a list.
 
     Args:
         processes: where it is put, at once: an interrupt could come before the caller gets to it.
+        number: of the worker, which no other that was given this memory has or had.
         memory: that it shares.
         parent: process id of the process that trains.
         idle: seconds without an order after which it leaves.
@@ -97,7 +102,7 @@ def start_process(processes: list[Process], memory: SharedMemory, parent: int, i
     inherited = (task_read.fileno(), reply_write.fileno(), memory.descriptor)
     # -P: nothing is imported from the current folder before the path is the caller's, not even a json.py that lies there.
     path = json.dumps([entry for entry in list[object](sys.path) if isinstance(entry, str)])
-    numbers = (*inherited, parent, int(idle * 1000))
+    numbers = (*inherited, parent, int(idle * 1000), number)
     arguments = [sys.executable, "-P", "-c", _BOOTSTRAP, path, *map(str, numbers)]
     try:
         # A session of its own: Ctrl-C in a terminal is for the process that trains, which ends its workers itself.
@@ -108,7 +113,7 @@ def start_process(processes: list[Process], memory: SharedMemory, parent: int, i
             start_new_session=True,
             env=dict.fromkeys(_ONE_THREAD, "1") | os.environ,
         )
-        processes.append(Process(popen, task_write, reply_read, since=time.monotonic()))
+        processes.append(Process(popen, number, task_write, reply_read, since=time.monotonic()))
     except BaseException:  # a worker whose pipes are closed ends
         task_write.close()
         reply_read.close()

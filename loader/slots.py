@@ -11,6 +11,7 @@ import contextlib
 import math
 import mmap
 import os
+import struct
 import tempfile
 import weakref
 from collections.abc import Callable, Iterable, Sequence
@@ -30,7 +31,12 @@ STRIDE = 1 << 40
 _JOBS = 1 << 60
 """Where the jobs of workers lie, behind all slots."""
 
+_BEGUN = 1 << 61
+"""Where workers count what they have begun, behind all jobs."""
+
 _SIZE = 1 << 62
+
+_COUNT = struct.Struct("=Q")
 
 _ALIGNMENT = 64
 """Bytes: a cache line, and what JAX asks of memory that it is to use without a copy."""
@@ -95,6 +101,14 @@ class SharedMemory:
     def drop_job(self, number: int, sizes: Sequence[int]) -> None:
         """Give a job's memory back to the system."""
         self._give_back(_JOBS + number * STRIDE, part_offsets(sizes)[-1] + sizes[-1])
+
+    def note_begun(self, worker: int, batches: int) -> None:
+        """Note how many batches a worker has begun, the one in work included: who finds it dead can read that no other way."""
+        os.pwrite(self.descriptor, _COUNT.pack(batches), _BEGUN + worker * _COUNT.size)
+
+    def begun(self, worker: int) -> int:
+        """Return how many batches a worker has begun; 0 for one that has noted nothing."""
+        return int(_COUNT.unpack(os.pread(self.descriptor, _COUNT.size, _BEGUN + worker * _COUNT.size))[0])
 
     def clear(self, numbers: Iterable[int]) -> None:
         """Give the memory of slots back to the system, that of the largest batch that each has held."""

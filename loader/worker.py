@@ -18,20 +18,22 @@ from loader.slots import SharedMemory
 _PARENT_POLL_SECONDS = 1.0
 
 
-def main(tasks: int, replies: int, memory: int, parent: int, idle: int) -> None:
+def main(pipes: tuple[int, int], memory: int, parent: int, idle: int, number: int) -> None:
     """Work until the pipe of tasks is closed, or nothing has been asked for in a while.
 
     Args:
-        tasks: descriptor to read orders from.
-        replies: descriptor to write to what there is to say.
+        pipes: descriptors, to read orders from and to write to what there is to say.
         memory: descriptor of the shared memory.
         parent: process id of the process that trains.
         idle: milliseconds without an order after which to leave.
+        number: of this worker among those that share the memory.
     """
-    for descriptor in (tasks, replies, memory):
+    tasks, replies = pipes
+    for descriptor in (*pipes, memory):
         os.set_inheritable(descriptor, False)  # noqa: FBT003  # what a transform starts is not to hold them
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    work = Work(SharedMemory(memory))
+    shared = SharedMemory(memory)
+    work, answered = Work(shared), 0
     write_all(replies, packed(Ready()))
     poll = select.poll()
     poll.register(tasks, select.POLLIN)
@@ -44,13 +46,17 @@ def main(tasks: int, replies: int, memory: int, parent: int, idle: int) -> None:
                 return
             orders.append(order)
         order = orders.popleft()
+        if isinstance(order, Dismiss):
+            work.dismiss(order)
+            continue
+        # A feed is admitted for the sake of the batch that comes next.
+        shared.note_begun(number, answered + 1)
         if isinstance(order, Admit):
             work.admit(order)
-        elif isinstance(order, Dismiss):
-            work.dismiss(order)
         else:
             following = next((later for later in orders if isinstance(later, Task) and later.feed == order.feed), None)
             write_all(replies, work.done(order, following))
+            answered += 1
     write_all(replies, packed(Leaving()))
     os.close(replies)  # a thread that a transform started may keep the process
 
@@ -104,10 +110,10 @@ class Work:
             return packed(failed(order.slot, error))
 
 
-def run(*arguments: int) -> None:
+def run(tasks: int, replies: int, *others: int) -> None:
     """Be a worker: `main`, and quietly at its end."""
     try:
-        main(*arguments)
+        main((tasks, replies), *others)
     except (BrokenPipeError, KeyboardInterrupt):
         os._exit(0)  # the parent is gone or goes; there is nobody to tell
 

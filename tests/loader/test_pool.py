@@ -107,11 +107,11 @@ class ThreadAsProcess:
 
 @pytest.fixture
 def threads_for_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    def start(processes: list[Process], memory: SharedMemory, parent: int, idle: float) -> None:
+    def start(processes: list[Process], number: int, memory: SharedMemory, parent: int, idle: float) -> None:
         task_read, task_write = os.pipe()
         reply_read, reply_write = os.pipe()
         popen: Any = ThreadAsProcess(task_read, reply_write, os.dup(memory.descriptor))
-        processes.append(Process(popen, FileIO(task_write, "wb"), FileIO(reply_read, "rb"), since=time.monotonic()))
+        processes.append(Process(popen, number, FileIO(task_write, "wb"), FileIO(reply_read, "rb"), since=time.monotonic()))
 
     monkeypatch.setattr("loader.pool.start_process", start)
 

@@ -189,6 +189,15 @@ def test_memory_of_slots_is_given_back_and_can_be_written_anew() -> None:
     assert (slot.copied(slot.describe(np.full(1 << 20, 3))) == 3).all()
 
 
+def test_what_workers_have_begun_is_read_by_others() -> None:
+    memory = SharedMemory()
+    theirs = SharedMemory(os.dup(memory.descriptor))
+    assert [memory.begun(worker) for worker in range(3)] == [0, 0, 0]
+    theirs.note_begun(1, 7)
+    theirs.note_begun(2, 1 << 40)
+    assert [memory.begun(worker) for worker in range(3)] == [0, 7, 1 << 40]
+
+
 def test_nothing_is_left_of_memory() -> None:
     before = traces()
     for _ in range(20):

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -150,6 +151,38 @@ def test_all_workers_may_die_at_once_and_again(make_workers: MakeWorkers, feed: 
             for pid in workers.process_ids:
                 os.kill(pid, signal.SIGKILL)
     assert workers.restarts == 2 * len(deaths)
+
+
+def test_a_batch_that_a_dead_worker_had_not_begun_is_not_blamed(
+    make_workers: MakeWorkers, feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loader.pool.MOST_ATTEMPTS", 1)
+    workers = make_workers(1, 1)
+    for batch in range(3):
+        check_batch(workers, feed, 0, batch)
+        # It dies, as for want of memory, with the next batch in its pipe.
+        stopped = workers.process_ids[0]
+        os.kill(stopped, signal.SIGSTOP)
+        death = threading.Timer(0.3, os.kill, (stopped, signal.SIGKILL))
+        death.start()
+        check_batch(workers, feed, 1, batch)
+        death.join()
+    assert workers.restarts == 3
+
+
+def test_workers_that_die_one_after_the_other_with_nothing_begun_are_an_error_and_no_hang(
+    make_workers: MakeWorkers, feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready_and_dead = """
+import os, sys; sys.path[:] = __import__("json").loads(sys.argv[1]); from loader.messages import Ready, packed
+os.write(int(sys.argv[3]), packed(Ready())); os.kill(os.getpid(), 9)"""
+    workers = make_workers()
+    with monkeypatch.context() as patch:
+        patch.setattr("loader.processes._BOOTSTRAP", ready_and_dead)
+        patch.setattr("loader.pool.MOST_VAIN_DEATHS", 3)
+        with pytest.raises(WorkerError, match=r"3 worker processes in a row died \(exit status -9\) before they began.*workers=0"):
+            take(workers, feed, 0, 0)
+    check_batch(workers, feed, 0, 0)
 
 
 def test_workers_without_anything_to_do_leave_and_come_back(make_workers: MakeWorkers, feed: Feed) -> None:
