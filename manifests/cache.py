@@ -53,7 +53,11 @@ class Stamp:
 
 
 class StampedFile(io.RawIOBase):
-    """A manifest that is read from its beginning to its end, and remembered as it was."""
+    """A manifest that is read from its beginning to its end, and remembered as it was.
+
+    Attributes:
+        status: of the file, as it was opened.
+    """
 
     def __init__(self, path: Path) -> None:
         """Open the file.
@@ -62,8 +66,8 @@ class StampedFile(io.RawIOBase):
             OSError: it cannot be opened.
         """
         self._file = open(path, "rb", buffering=0)  # noqa: SIM115  # closed with this one
-        self._status = os.fstat(self._file.fileno())
-        self._digest = hashlib.sha256() if _is_recent(self._status.st_mtime_ns, self._status.st_ctime_ns) else None
+        self.status = os.fstat(self._file.fileno())
+        self._digest = hashlib.sha256() if _is_recent(self.status.st_mtime_ns, self.status.st_ctime_ns) else None
 
     def readable(self) -> bool:
         """Return that it can be read."""
@@ -83,9 +87,36 @@ class StampedFile(io.RawIOBase):
 
     def stamp(self) -> Stamp:
         """Return the state of the file that was read."""
-        status = self._status
+        status = self.status
         sha256 = None if self._digest is None else self._digest.hexdigest()
         return Stamp(status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, sha256)
+
+
+def stamp_of(path: Path) -> Stamp | None:
+    """Return the state of a manifest that is to be read; None where there is none, or it cannot be read."""
+    try:
+        with StampedFile(path) as file:
+            status = file.status
+            if _is_recent(status.st_mtime_ns, status.st_ctime_ns):
+                while file.read(_READ_BYTES):
+                    pass
+            return file.stamp()
+    except OSError:
+        return None
+
+
+def is_of(file: io.FileIO, stamp: Stamp) -> bool:
+    """Return whether an open file is in a state: what it says now was true all the time since.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    status = os.fstat(file.fileno())
+    state = Stamp(status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, stamp.sha256)
+    if state != stamp:
+        return False
+    file.seek(0)
+    return stamp.sha256 is None or hashlib.file_digest(file, "sha256").hexdigest() == stamp.sha256
 
 
 def _is_recent(mtime_ns: int, ctime_ns: int) -> bool:

@@ -10,6 +10,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from manifests.joining import same_each
 from manifests.strings import Names, PackedStrings, Positions
 
 _FEW = 65_536
@@ -137,7 +138,7 @@ def joined_column(columns: Sequence[Column]) -> Column:
         return columns[0]
     if all(isinstance(column, Coded) for column in columns):
         return joined_codes([column for column in columns if isinstance(column, Coded)])
-    return PackedStrings.joined([column if isinstance(column, PackedStrings) else _spread_out(column) for column in columns])
+    return PackedStrings.joined(list(map(as_packed, columns)))
 
 
 def joined_codes(columns: Sequence[Coded]) -> Coded:
@@ -147,10 +148,6 @@ def joined_codes(columns: Sequence[Coded]) -> Coded:
     smallest = np.min_scalar_type(max(len(number) - 1, 0))
     codes = np.concatenate([column.spread(table.astype(smallest)) for column, table in zip(columns, tables, strict=True)])
     return Coded(codes=codes, distinct=PackedStrings(number))
-
-
-def _spread_out(column: Coded) -> PackedStrings:
-    return column.distinct.select(column.codes.astype(np.int64))
 
 
 def coded(column: Column) -> Coded:
@@ -190,6 +187,24 @@ def is_in(column: Column, wanted: Collection[str]) -> npt.NDArray[np.bool_]:
         items = column.take_bytes(np.arange(start, min(start + _CHUNK, len(column))))
         found[start : start + _CHUNK] = np.fromiter(map(sought.__contains__, items), dtype=np.bool_, count=len(items))
     return found
+
+
+def same_values(one: Column, other: Column) -> npt.NDArray[np.bool_]:
+    """Return of each row whether both columns, of n rows each, have the same value: bool, shape (n,)."""
+    if isinstance(one, Coded) and isinstance(other, Coded):
+        numbers = {value: number for number, value in enumerate(other.distinct)}
+        theirs = np.array([numbers.get(value, -1) for value in one.distinct], dtype=np.int64)
+        same = np.empty(len(one), dtype=np.bool_)
+        for start in range(0, len(one), _CHUNK):
+            block = slice(start, start + _CHUNK)
+            same[block] = theirs[one.codes[block]] == other.codes[block]
+        return same
+    return same_each(as_packed(one), as_packed(other))
+
+
+def as_packed(column: Column) -> PackedStrings:
+    """Return a column as packed strings."""
+    return column if isinstance(column, PackedStrings) else column.distinct.select(column.codes.astype(np.int64))
 
 
 def values_of(column: Column) -> list[str]:

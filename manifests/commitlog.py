@@ -128,11 +128,11 @@ def finish_changeover(root: Path, begun: Changeover | None = None) -> None:
 def _take(root: Path, path: str) -> None:
     """Let a file of the stage take its place; it may have done so before."""
     source, target = f"{root}/{STAGE_FOLDER}/{path}", f"{root}/{path}"
-    if not os.path.exists(source):
-        return
     try:
         os.replace(source, target)
     except (FileNotFoundError, NotADirectoryError):
+        if not os.path.exists(source):
+            return
         os.makedirs(os.path.dirname(target), exist_ok=True)
         os.replace(source, target)
 
@@ -194,7 +194,10 @@ def _is_empty_folder(path: str, *, like: str) -> bool:
     try:
         ours, theirs = os.lstat(path), os.stat(like)
         rights = [(status.st_mode, status.st_uid, status.st_gid) for status in (ours, theirs)]
-        return rights[0] == rights[1] and not os.listdir(path)
+        if rights[0] != rights[1]:
+            return False
+        with os.scandir(path) as entries:
+            return next(entries, None) is None
     except (FileNotFoundError, NotADirectoryError):
         return False
 

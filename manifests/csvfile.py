@@ -134,13 +134,23 @@ def write_blocks(names: Sequence[str], blocks: Iterable[Mapping[str, Sequence[st
         OSError: the file cannot be written; `path` is then as it was.
     """
     with replacing(path) as file:
-        file.write((",".join(map(_quoted, names)) + "\n").encode())
+        file.write(header_line(names))
         for block in blocks:
-            columns = [_all_quoted(block[name]) for name in names]
-            if len(columns) == 1:
-                # An empty value alone would be a blank line, which readers pass over.
-                columns = [[value or '""' for value in columns[0]]]
-            file.write(("\n".join(map(",".join, zip(*columns, strict=True))) + "\n").encode())
+            file.write("".join(lines_of(names, block)).encode())
+
+
+def header_line(names: Sequence[str]) -> bytes:
+    """Return the line that `write_blocks` begins a file with."""
+    return (",".join(map(_quoted, names)) + "\n").encode()
+
+
+def lines_of(names: Sequence[str], block: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Yield the line that `write_blocks` writes for each row of a block."""
+    columns = [_all_quoted(block[name]) for name in names]
+    if len(columns) == 1:
+        # An empty value alone would be a blank line, which readers pass over.
+        columns = [[value or '""' for value in columns[0]]]
+    return (line + "\n" for line in map(",".join, zip(*columns, strict=True)))
 
 
 @contextmanager

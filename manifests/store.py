@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,15 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from manifests import cache
+from manifests.atomic import replacing
 from manifests.cache import StampedFile, cached_table, keep_table
 from manifests.commitlog import finish_if_begun
 from manifests.csvfile import csv_blocks, header_problems, write_blocks, write_csv
 from manifests.errors import InvalidManifestError, NoManifestError
+from manifests.linecopy import LinesGoneError, OldRows, copyable_lines, write_lines
 from manifests.manifest import Manifest
 from manifests.metadata import Metadata, read_metadata
 from manifests.schema import COLUMN_NAMES, MANIFEST_NAME, METADATA_NAME
 from manifests.table import Table, TableBuilder
-from manifests.validation import encoding_problems, labels_are_known, missing_ids, validate
+from manifests.validation import are_sound_beside, encoding_problems, labels_are_known, missing_ids, validate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,21 +83,28 @@ def write_manifest(frame: pd.DataFrame, path: str | Path) -> None:
     write_csv(ordered, file)
 
 
-def write_table(table: Table, file: Path) -> None:
+def write_table(table: Table, file: Path, before: OldRows | None = None) -> None:
     """Write the rows of a table, which stand in the order of their IDs, as `write_manifest` does.
 
     Args:
         table: of all rows.
         file: the CSV file.
+        before: a manifest that has many of these rows; its lines are copied where they are the same.
 
     Raises:
         InvalidManifestError: the rows break the contract.
         OSError: the file cannot be written; it is then as it was.
     """
     names = _ordered(list(table.columns))
-    problems = header_problems(names, 1) or validate(table, np.arange(2, len(table) + 2, dtype=np.int64), Metadata())
-    if problems:
-        raise InvalidManifestError(str(file), problems)
+    with copyable_lines(table, names, before) as lines:
+        if lines is None or not are_sound_beside(table, lines.changed, ids_are_old=lines.ids_are_old):
+            problems = header_problems(names, 1) or validate(table, np.arange(2, len(table) + 2, dtype=np.int64), Metadata())
+            if problems:
+                raise InvalidManifestError(str(file), problems)
+        if lines is not None:
+            with contextlib.suppress(LinesGoneError), replacing(file) as target:
+                write_lines(table, names, lines, target)
+                return
     write_blocks(names, table.blocks(names), file)
 
 

@@ -162,6 +162,16 @@ class PackedStrings:
         """Return the strings as an array of fixed width, of dtype `S<width>`, shape (n,); None if they do not lie so."""
         return None if self._prefix or self._suffix else self._items
 
+    def end_to_end(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]] | None:
+        """Return the strings' lengths, int64, shape (n,), and their bytes, uint8, one behind the other; None if they do not lie so."""
+        if self._items is not None or self._prefix or self._suffix or not len(self):
+            return None
+        lengths = self._lengths.astype(np.int64)
+        stops = self._starts + lengths
+        if not np.array_equal(self._starts[1:], stops[:-1]):
+            return None
+        return lengths, self._data[self._starts[0] : stops[-1]]
+
     def affixed(self, prefix: str, suffix: str) -> PackedStrings:
         """Return the strings with a text before and one behind each, which are put there at each taking."""
         return _with(self, _prefix=prefix.encode() + self._prefix, _suffix=self._suffix + suffix.encode())

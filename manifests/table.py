@@ -66,6 +66,11 @@ class Table:
         """Return whether there is such a column."""
         return name in self.columns
 
+    @property
+    def row_ids(self) -> PackedStrings:
+        """IDs of the selected rows."""
+        return self.ids if self.positions is None else self.ids.select(self.positions)
+
     def column(self, name: str) -> Column:
         """Return a column of the selected rows.
 
@@ -114,7 +119,7 @@ class Table:
         """Return the selected rows as all rows of a table."""
         path_folders = None if self.path_folders is None else self._selected(self.path_folders)
         columns = {name: self.column(name) for name in self.columns}
-        ids = self.ids if self.positions is None else self.ids.select(self.positions)
+        ids = self.row_ids
         return replace(
             self, columns=columns, ids=ids, id_folders=self._selected(self.id_folders), path_folders=path_folders, positions=None
         )
@@ -132,7 +137,7 @@ class Table:
         Args:
             folder: of the shards that rows name no path for; empty for arrays beside the manifest.
         """
-        ids = self.ids if self.positions is None else self.ids.select(self.positions)
+        ids = self.row_ids
         if self.path_kind in {"none", "default"}:
             before = f"{SHARD_FOLDER}/" if self.path_kind == "default" else f"{folder}/" if folder else ""
             folders = self._selected(self.id_folders)

@@ -97,18 +97,30 @@ def _name_problems(ids: list[str], lines: _Lines) -> Iterator[Problem]:
             yield _at(lines, position, "id", "colliding-id", text)
 
 
+def are_sound_beside(table: Table, changed: npt.NDArray[np.bool_], *, ids_are_old: bool) -> bool:
+    """Return whether rows, of which most stand in a sound manifest, are seen to have no problem; else `validate` tells.
+
+    Args:
+        table: all of them.
+        changed: those that do not stand there so: bool, shape (len(table),).
+        ids_are_old: whether that manifest has their IDs, be it in other rows.
+    """
+    return _values_are_sound(table.select(changed)) and _files_are_sound(table) and (ids_are_old or not any(collisions(table.row_ids)))
+
+
 def _is_sound(table: Table, metadata: Metadata) -> bool:
     """Return whether rows are seen to have no problem without a list of all of them, as nearly all are; else a second look tells."""
+    return _values_are_sound(table) and not any(collisions(table.row_ids)) and _files_are_sound(table) and labels_are_known(table, metadata)
+
+
+def _values_are_sound(table: Table) -> bool:
+    """Return whether no row has a problem of its own."""
     for block in table.blocks(["id", *(name for name in _VALUE_CHECKS if name in table)]):
         if name_problems(block["id"]) or any(map(name_problem, _long_paths(block["id"]))):
             return False
         if any(value and check(value) for name, check in _VALUE_CHECKS.items() if name in table for value in set(block[name])):
             return False
-    return (
-        not any(collisions(table.ids if table.positions is None else table.ids.select(table.positions)))
-        and _files_are_sound(table)
-        and labels_are_known(table, metadata)
-    )
+    return True
 
 
 def _long_paths(ids: Sequence[str]) -> list[str]:

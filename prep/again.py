@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from manifests.columns import packed_column, values_of
+from manifests.joining import positions_among
 from manifests.manifest import Manifest
 from manifests.strings import PackedStrings
-from prep.joining import positions_among
 from prep.known import Known
 from prep.owners import owners_of
 from prep.plan import packed

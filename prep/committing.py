@@ -8,6 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from manifests.joining import positions_among
+from manifests.linecopy import old_rows
 from manifests.manifest import Manifest
 from manifests.metadata import Metadata
 from manifests.schema import MANIFEST_NAME
@@ -15,7 +17,6 @@ from manifests.store import keep_rows
 from manifests.strings import PackedStrings
 from manifests.table import Table
 from prep.executors import Workers
-from prep.joining import positions_among
 from prep.plan import packed
 from prep.prepare import Prepared, none_usable
 from prep.records import Failure
@@ -63,8 +64,10 @@ def commit(
     if prepared.recipe.format == "arrays" and metadata.array is not None and not metadata.array.is_fixed:
         report.note(f"arrays: {metadata.array}; a batch needs one shape and dtype")
     new_ids = written.ids(plan.to_build.ids)
-    sha256 = area.commit(table, metadata, failures, _in_order(new_ids), _lost_ids(prepared.old, table))
-    keep_rows(table, area.out / MANIFEST_NAME, sha256)
+    file = area.out / MANIFEST_NAME
+    before = None if prepared.old is None else old_rows(prepared.old.table, file, prepared.old_stamp)
+    sha256 = area.commit(table, metadata, failures, _in_order(new_ids), _lost_ids(prepared.old, table), before=before)
+    keep_rows(table, file, sha256)
     gone = 0 if plan.others_stay else len(plan.gone_without(failures))
     rebuilt, moved = (_count_of(written, plan.to_build.ids, [record.id for record, _ in some]) for some in (plan.rebuild, plan.move))
     return BuildSummary(

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import binascii
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 
+from manifests.columns import as_packed
 from manifests.strings import PackedStrings, Positions
 from manifests.table import Table
 from prep.known import DIGEST_BYTES
+
+_BLOCK = 65_536
 
 Digests = npt.NDArray[np.uint8]
 """SHA-256: uint8, shape (n, 32)."""
@@ -55,19 +58,21 @@ def hex_column(digests: Digests) -> PackedStrings:
 
 def digest_blocks(rows: Table) -> Iterator[tuple[slice, Digests]]:
     """Yield the digests of some rows of a manifest at a time, all zero where a row has none."""
-    start = 0
-    for block in rows.blocks(["sha256"]):
-        texts = block["sha256"]
-        content = _parsed(texts) or b"".join(_parsed([text]) or bytes(DIGEST_BYTES) for text in texts)
+    column = as_packed(rows.column("sha256"))
+    for start in range(0, len(column), _BLOCK):
+        texts = column.select(np.arange(start, min(start + _BLOCK, len(column))))
+        content = _parsed(texts) or b"".join(_parsed(PackedStrings([text])) or bytes(DIGEST_BYTES) for text in texts)
         yield slice(start, start + len(texts)), np.frombuffer(content, dtype=np.uint8).reshape(-1, DIGEST_BYTES)
-        start += len(texts)
 
 
-def _parsed(texts: Sequence[str]) -> bytes:
+def _parsed(texts: PackedStrings) -> bytes:
     """Return digests, one behind the other; nothing if one is none."""
-    text = "".join(texts)
+    items = texts.as_items()
+    if items is None or items.itemsize != 2 * DIGEST_BYTES:
+        return b""
+    text = items.tobytes()
     try:
-        content = bytes.fromhex(text)
+        content = binascii.unhexlify(text)
     except ValueError:
         return b""
-    return content if content.hex() == text and all(len(one) == 2 * DIGEST_BYTES for one in texts) else b""
+    return content if binascii.hexlify(content) == text else b""

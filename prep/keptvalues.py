@@ -8,8 +8,8 @@ from functools import cached_property
 import numpy as np
 
 from manifests.columns import Column, blank_column, values_of
+from manifests.joining import positions_among
 from manifests.strings import Names, PackedStrings
-from prep.joining import positions_among
 
 _BLOCK = 65_536
 

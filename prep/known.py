@@ -20,9 +20,9 @@ import PIL
 from numpy.lib import format as npy_format
 
 from manifests.atomic import replacing
+from manifests.joining import positions_among
 from manifests.regularfile import open_regular
 from manifests.strings import PackedStrings, Positions
-from prep.joining import positions_among
 from prep.records import UNKNOWN, Records
 from prep.sources.facts import ImageFacts
 

@@ -7,9 +7,9 @@ from typing import NoReturn
 
 import numpy as np
 
+from manifests.joining import positions_among
 from manifests.strings import PackedStrings, Positions
 from prep.executors import Workers
-from prep.joining import positions_among
 from prep.known import DEPTHS
 from prep.look import read_headers
 from prep.prepare import Prepared

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from manifests.joining import positions_among
 from manifests.names import default_path
 from manifests.npyfile import read_stream
 from manifests.strings import PackedStrings
 from prep.copying import CopyItem, CopyTask, copy_shards
 from prep.errors import OutputError
-from prep.joining import positions_among
 from prep.moments import moments_of
 from prep.parts import Done, write_part
 from prep.plan import packed

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from manifests.columns import Column
+from manifests.columns import as_packed
+from manifests.joining import positions_among
 from manifests.strings import PackedStrings, Positions
 from manifests.table import Table
-from prep.joining import positions_among
 from prep.records import Records
 from prep.sampleids import SAMPLE_OF_SEVERAL
 
@@ -36,8 +36,3 @@ def owners_of(rows: Table, records: Records) -> Positions:
     same = np.array([one == other for one, other in zip(sources, wanted, strict=True)], dtype=np.bool_)
     owners[numbered] = np.where((found >= 0) & same & ~own[found], found, -1)
     return owners
-
-
-def as_packed(column: Column) -> PackedStrings:
-    """Return a column as packed strings."""
-    return column if isinstance(column, PackedStrings) else PackedStrings(column.distinct.take(column.codes.astype(np.int64)))

@@ -19,10 +19,10 @@ import numpy.typing as npt
 
 from manifests.atomic import TEMPORARY_PREFIX, sync_folder
 from manifests.durable import sync_below
+from manifests.joining import Finder
 from manifests.regularfile import open_regular
 from manifests.strings import PackedStrings, Positions
 from prep.errors import OutputError
-from prep.joining import Finder
 from prep.momentsource import MomentBlock
 from prep.partcontent import PartContent, moments_in
 from prep.records import Record

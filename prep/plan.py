@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from manifests.columns import Coded
+from manifests.columns import Coded, as_packed
 from manifests.manifest import Manifest
 from manifests.strings import PackedStrings, Positions
 from prep.fingerprints import Prints
-from prep.owners import as_packed, owners_of
+from prep.owners import owners_of
 from prep.planviews import REASONS, PrintsById, Reason, Reasoned, RowsById, Some
 from prep.present import Damage, Look, damage_of
 from prep.records import Failure, Record, Records
@@ -23,6 +23,10 @@ from prep.sampleids import SAMPLE_OF_SEVERAL, record_id_of
 
 _SOURCE, _RECIPE, _MISSING, _DAMAGED = range(len(REASONS))
 _BLOCK = 65_536
+
+_PRINT_BYTES = 32
+"""Of a fingerprint, in hex digits; what is of another length is none."""
+
 _NOWHERE: Positions = np.zeros(0, dtype=np.int64)
 
 
@@ -216,12 +220,15 @@ def prints_of(old: Manifest) -> Prints:
     """Return the fingerprints of the rows that are there; what is none is empty."""
     column = old.table.column("fingerprint")
     if isinstance(column, Coded):
-        distinct = [item if len(item) == 32 else "" for item in column.distinct]  # hex digits
+        distinct = [item if len(item) == _PRINT_BYTES else "" for item in column.distinct]
         return column.spread(np.array([*distinct, ""], dtype="S32"))
+    written = column.as_items()
+    if written is not None and written.itemsize == _PRINT_BYTES:
+        return np.where(np.strings.str_len(written) == _PRINT_BYTES, written, b"").astype("S32")
     prints = np.zeros(len(column), dtype="S32")
     for start in range(0, len(column), _BLOCK):
         items = column.take_bytes(np.arange(start, min(start + _BLOCK, len(column))))
-        prints[start : start + len(items)] = [item if len(item) == 32 else b"" for item in items]  # hex digits
+        prints[start : start + len(items)] = [item if len(item) == _PRINT_BYTES else b"" for item in items]
     return prints
 
 

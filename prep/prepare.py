@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from manifests.cache import Stamp, stamp_of
 from manifests.manifest import Manifest
 from manifests.names import collisions
+from manifests.schema import MANIFEST_NAME
 from prep.errors import SourceError, UsageError
 from prep.executors import Workers
 from prep.fingerprints import Prints, content_prints, stat_prints
@@ -44,6 +46,7 @@ class Prepared:
         plan: what to do with each ID.
         failures: raw items that are out already.
         old: the dataset that is there, or None.
+        old_stamp: state of its manifest's file before it was read, or None.
         prune: whether rows of items that are gone go too.
         known: what is to be remembered of the raw files.
         seen: what was found out about them.
@@ -58,6 +61,7 @@ class Prepared:
     plan: Plan
     failures: Sequence[Failure]
     old: Manifest | None
+    old_stamp: Stamp | None
     prune: bool
     known: Known
     seen: Seen
@@ -82,6 +86,7 @@ def prepare(
     Raises:
         PrepError: as `build_shards`.
     """
+    old_stamp = stamp_of(out / MANIFEST_NAME)
     old = load_existing(out)
     stored = old.metadata.recipe if old else {}
     asked = options.shards if options.whole else options.shards.filled_from(stored_options(out, stored))
@@ -132,6 +137,7 @@ def prepare(
         plan=plan,
         failures=failures,
         old=old,
+        old_stamp=old_stamp,
         prune=options.prune,
         known=seen.known,
         seen=seen,

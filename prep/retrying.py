@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from manifests.cache import stamp_of
+from manifests.schema import MANIFEST_NAME
 from prep.again import survey_beside_rows, what_failed
 from prep.errors import SourceError, UsageError
 from prep.executors import Workers
@@ -43,6 +45,7 @@ def prepare_again(
     Raises:
         PrepError: as `build_shards`.
     """
+    old_stamp = stamp_of(out / MANIFEST_NAME)
     old = load_existing(out)
     if old is None:
         raise UsageError(f"{out}: holds no dataset; build it first")
@@ -80,6 +83,7 @@ def prepare_again(
         plan=plan,
         failures=[*again.due.failures, *seen.failures],
         old=old,
+        old_stamp=old_stamp,
         prune=False,
         known=seen.known if before is None else before.updated(seen.known),
         seen=seen,

@@ -9,13 +9,13 @@ import numpy as np
 
 from manifests.columns import Column, ColumnBuilder, blank_column, coded, is_in, joined_column, values_of
 from manifests.counts import split_order
+from manifests.joining import are_equal, positions_among
 from manifests.manifest import Manifest
 from manifests.metadata import Metadata, common_array
 from manifests.strings import PackedStrings, are_all
 from manifests.table import Table, table_of_columns
 from prep.digests import hex_column
 from prep.fingerprints import Prints
-from prep.joining import are_equal, positions_among
 from prep.labels import label_specs
 from prep.plan import packed
 from prep.prepare import Prepared

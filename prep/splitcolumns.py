@@ -11,12 +11,12 @@ from typing import Any
 
 from manifests.columns import coded, names_in, packed_column, values_of
 from manifests.counts import split_order
+from manifests.joining import positions_among
 from manifests.manifest import Manifest
 from manifests.strings import Names, PackedStrings
 from manifests.table import Table
 from prep.assignment import assign_splits, check_enough_for_folds, check_groups_whole
 from prep.given import groups_of, splits_given
-from prep.joining import positions_among
 from prep.keptvalues import KeptValues
 from prep.labels import are_measurements
 from prep.owners import owners_of

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 from manifests.atomic import TEMPORARY_PREFIX
 from manifests.changeover import Failures
 from manifests.commitlog import RECORD, STAGE_FOLDER, begin_changeover, finish_changeover
+from manifests.joining import Finder
+from manifests.linecopy import OldRows
 from manifests.metadata import Metadata, write_metadata
 from manifests.names import SHARD_FOLDER
 from manifests.schema import FAILURES_NAME, MANIFEST_NAME, METADATA_NAME, STATE_FOLDER
@@ -22,7 +24,6 @@ from manifests.strings import Names
 from manifests.table import Table
 from prep.errors import OutputError, UsageError
 from prep.interrupts import KEPT, held_off
-from prep.joining import Finder
 from prep.lock import locked
 from prep.output import entries, write_failures
 from prep.parts import PART_FOLDER, Due, count_done, read_parts, settle_parts
@@ -90,6 +91,8 @@ class WorkArea:
         failures: Sequence[Failure] | None,
         new_ids: Names,
         old_ids: Names,
+        *,
+        before: OldRows | None = None,
     ) -> str:
         """Let the new state take the old one's place; interrupts wait until it has.
 
@@ -99,6 +102,7 @@ class WorkArea:
             failures: for failures.csv, which goes if there are none, and stays as it is with None.
             new_ids: IDs whose shards lie below `folder`.
             old_ids: IDs whose shards are to go.
+            before: the old manifest, if many rows of it stay as they are.
 
         Returns:
             SHA-256 of the new manifest, in hex.
@@ -109,7 +113,7 @@ class WorkArea:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             if isinstance(rows, Table):
-                write_table(rows, self.folder / MANIFEST_NAME)
+                write_table(rows, self.folder / MANIFEST_NAME, before)
             else:
                 write_manifest(rows, self.folder / MANIFEST_NAME)
             write_metadata(metadata, self.folder / METADATA_NAME)

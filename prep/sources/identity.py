@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from manifests.names import collision_key, collisions, file_and_folder_clashes
+import numpy as np
+
+from manifests.names import collisions, file_and_folder_clashes
+from manifests.strings import PackedStrings
 from manifests.table import default_paths
 from prep.errors import SourceError
 from prep.records import Record, Records
+
+_BLOCK = 65_536
 
 
 def check_distinct(records: Sequence[Record]) -> None:
@@ -27,9 +32,14 @@ def check_distinct(records: Sequence[Record]) -> None:
         )
         problems.append(f"{one.source!r} and {other.source!r} {same}")
     # Only a folder that is called like a shard can be in the way of one.
-    folders = {id_.rpartition("/")[0] for id_ in packed.ids}
-    if any(".npy" in collision_key(folder) for folder in folders):
+    if any(b".npy/" in text.lower() for text in _texts(packed.ids)):
         for position, other_position in file_and_folder_clashes(default_paths(packed.ids)):
             problems.append(f"ID {packed[position].id!r} needs a folder where ID {packed[other_position].id!r} has its shard")
     if problems:
         raise SourceError("raw files that map to one ID; rename or remove one of each:", problems)
+
+
+def _texts(ids: PackedStrings) -> Iterator[bytes]:
+    """Yield many IDs at a time as one text."""
+    for start in range(0, len(ids), _BLOCK):
+        yield b"\0".join(ids.take_bytes(np.arange(start, min(start + _BLOCK, len(ids)))))

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from manifests import joining
+from manifests.joining import Finder, are_equal, positions_among, same_each
 from manifests.strings import PackedStrings, are_all
-from prep import joining
-from prep.joining import Finder, are_equal, positions_among
 
 TEXTS = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=3), unique=True, max_size=20)
 
@@ -32,3 +32,25 @@ def test_a_string_is_found_where_it_stands(sought: list[str], among: list[str], 
 )
 def test_positions_are_all_only_in_their_order(positions: list[int], count: int, expected: bool) -> None:
     assert are_all(np.array(positions, dtype=np.int64), count) == expected
+
+
+TEXT = st.text("aé\0", max_size=3)
+
+
+@given(st.lists(st.tuples(TEXT, TEXT | st.none()), max_size=20), st.integers(1, 5), st.data())
+def test_strings_are_compared_one_by_one(pairs: list[tuple[str, str | None]], block: int, data: st.DataObject) -> None:
+    """However both are packed: of one length, of several, out of their order, or with a common beginning."""
+    one, other = [text for text, _ in pairs], [text if other is None else other for text, other in pairs]
+
+    def packed(strings: list[str]) -> PackedStrings:
+        order = data.draw(st.permutations(range(len(strings))))
+        shuffled = PackedStrings(strings[position] for position in order).select(np.argsort(np.array(order, dtype=np.int64)))
+        ways = [PackedStrings(strings), shuffled]
+        if all(string.startswith("a") for string in strings):
+            ways.append(PackedStrings(string[1:] for string in strings).affixed("a", ""))
+        return data.draw(st.sampled_from(ways))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(joining, "_BLOCK", block)
+        assert same_each(packed(one), packed(other)).tolist() == [text == another for text, another in zip(one, other, strict=True)]
+        assert are_equal(packed(one), packed(other)) == (one == other)

@@ -65,7 +65,44 @@ def are_equal(one: PackedStrings, other: PackedStrings) -> bool:
     """Return whether both are the same strings in the same order."""
     if one is other:
         return True
-    return len(one) == len(other) and all(items == others for (_, items), (_, others) in zip(_blocks(one), _blocks(other), strict=True))
+    return len(one) == len(other) and all(_are_equal(mine, theirs) for _, mine, theirs in _pairs(one, other))
+
+
+def same_each(one: PackedStrings, other: PackedStrings) -> npt.NDArray[np.bool_]:
+    """Return of each string whether that in its place is the same: bool, shape (n,).
+
+    Args:
+        one: n strings.
+        other: as many.
+    """
+    same = np.ones(len(one), dtype=np.bool_)
+    for start, mine, theirs in _pairs(one, other):
+        block, items, others = slice(start, start + len(mine)), mine.as_items(), theirs.as_items()
+        if items is not None and others is not None:
+            same[block] = items == others
+        elif not _are_equal(mine, theirs):
+            every = np.arange(len(mine))
+            same[block] = [item == another for item, another in zip(mine.take_bytes(every), theirs.take_bytes(every), strict=True)]
+    return same
+
+
+def _pairs(one: PackedStrings, other: PackedStrings) -> Iterator[tuple[int, PackedStrings, PackedStrings]]:
+    """Yield the strings of both some at a time, with the position of the first."""
+    for start in range(0, len(one), _BLOCK):
+        rows = np.arange(start, min(start + _BLOCK, len(one)))
+        yield start, one.select(rows), other.select(rows)
+
+
+def _are_equal(one: PackedStrings, other: PackedStrings) -> bool:
+    """Return the same of a block: their arrays tell in a hundredth of the time of the strings, unless both are packed differently."""
+    items, others = one.as_items(), other.as_items()
+    if items is not None and others is not None:
+        return np.array_equal(items, others)
+    mine, theirs = one.end_to_end(), other.end_to_end()
+    if mine is not None and theirs is not None:
+        return np.array_equal(mine[0], theirs[0]) and np.array_equal(mine[1], theirs[1])
+    every = np.arange(len(one))
+    return one.take_bytes(every) == other.take_bytes(every)
 
 
 def _blocks(strings: PackedStrings) -> Iterator[tuple[int, list[bytes]]]:
