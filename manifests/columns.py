@@ -131,14 +131,18 @@ def blank_column(rows: int) -> Coded:
     return Coded(codes=np.zeros(rows, dtype=np.uint8), distinct=PackedStrings([""]))
 
 
-def joined_column(columns: Sequence[Column]) -> Column:
-    """Return the rows of several columns, one behind the other."""
+def joined_column(columns: Sequence[Column], order: Positions | None = None) -> Column:
+    """Return the rows of several columns, one behind the other, or in an order.
+
+    Args:
+        columns: of n rows in all.
+        order: which of them, counted through all columns, each place has: int64, shape (n,).
+    """
     columns = [column for column in columns if len(column)] or list(columns[:1])
-    if len(columns) == 1:
-        return columns[0]
-    if all(isinstance(column, Coded) for column in columns):
-        return joined_codes([column for column in columns if isinstance(column, Coded)])
-    return PackedStrings.joined(list(map(as_packed, columns)))
+    if len(columns) > 1 and not all(isinstance(column, Coded) for column in columns):
+        return PackedStrings.joined(list(map(as_packed, columns)), order)
+    joined = columns[0] if len(columns) == 1 else joined_codes([column for column in columns if isinstance(column, Coded)])
+    return joined if order is None else joined.select(order)
 
 
 def joined_codes(columns: Sequence[Coded]) -> Coded:

@@ -14,13 +14,16 @@ import numpy as np
 import numpy.typing as npt
 
 from manifests.cache import Stamp, is_of
-from manifests.columns import Column, same_values
+from manifests.columns import same_values
 from manifests.csvfile import header_line, lines_of
 from manifests.joining import positions_among
-from manifests.strings import Positions, are_all
+from manifests.strings import Positions
 from manifests.table import Table
 
 _READ_BYTES = 1 << 22
+
+_ROWS_AT_ONCE = 65_536
+"""That are compared: what is taken of their columns does not grow with all of them."""
 
 _OF_QUOTED = (b'"', b"\r", "\ufeff".encode())
 """What a file that we have written holds only if a value of it is quoted; then a line need not be a row."""
@@ -172,21 +175,18 @@ def _starts(source: FileIO, names: Sequence[str], rows: int) -> Positions | None
 def _same_rows(table: Table, names: Sequence[str], before: Table) -> tuple[Positions, bool]:
     """Return of each row which old one is the same, -1 for none: int64, shape (n,); and whether all IDs are old ones."""
     old = positions_among(table.row_ids, before.row_ids)
-    rows = np.flatnonzero(old >= 0)
-    there = old[rows]
-    same = np.ones(len(rows), dtype=np.bool_)
+    ids_are_old = bool((old >= 0).all())
     # A default path says nothing that the ID does not.
     told_by_id = {"id", "path"} if table.path_kind == before.path_kind == "default" else {"id"}
     for name in names:
-        if name not in told_by_id:
-            same &= same_values(_of_rows(table.column(name), rows), _of_rows(before.column(name), there))
-    ids_are_old = len(rows) == len(old)
-    old[rows[~same]] = -1
+        if name in told_by_id:
+            continue
+        column, other = table.column(name), before.column(name)
+        for start in range(0, len(old), _ROWS_AT_ONCE):
+            rows = np.flatnonzero(old[start : start + _ROWS_AT_ONCE] >= 0) + start
+            same = same_values(column.select(rows), other.select(old[rows]))
+            old[rows[~same]] = -1
     return old, ids_are_old
-
-
-def _of_rows(column: Column, rows: Positions) -> Column:
-    return column if are_all(rows, len(column)) else column.select(rows)
 
 
 def _runs(old: Positions) -> Iterator[tuple[int, int]]:

@@ -126,10 +126,15 @@ class Table:
 
     def blocks(self, names: Sequence[str]) -> Iterator[dict[str, list[str]]]:
         """Yield the values of some columns, some rows at a time."""
+        for block in self.column_blocks(names):
+            yield {name: values_of(column) for name, column in block.items()}
+
+    def column_blocks(self, names: Sequence[str]) -> Iterator[dict[str, Column]]:
+        """Yield some columns, some rows at a time."""
         for start in range(0, len(self), _BLOCK_ROWS):
             rows = np.arange(start, min(start + _BLOCK_ROWS, len(self)))
             rows = rows if self.positions is None else self.positions[rows]
-            yield {name: values_of(self.columns[name].select(rows)) for name in names}
+            yield {name: self.columns[name].select(rows) for name in names}
 
     def files(self, folder: str) -> Files:
         """Return the selected rows' shards.

@@ -13,8 +13,6 @@ from manifests.strings import PackedStrings, Positions
 from manifests.table import Table
 from prep.known import DIGEST_BYTES
 
-_BLOCK = 65_536
-
 Digests = npt.NDArray[np.uint8]
 """SHA-256: uint8, shape (n, 32)."""
 
@@ -58,11 +56,12 @@ def hex_column(digests: Digests) -> PackedStrings:
 
 def digest_blocks(rows: Table) -> Iterator[tuple[slice, Digests]]:
     """Yield the digests of some rows of a manifest at a time, all zero where a row has none."""
-    column = as_packed(rows.column("sha256"))
-    for start in range(0, len(column), _BLOCK):
-        texts = column.select(np.arange(start, min(start + _BLOCK, len(column))))
+    start = 0
+    for block in rows.column_blocks(["sha256"]):
+        texts = as_packed(block["sha256"])
         content = _parsed(texts) or b"".join(_parsed(PackedStrings([text])) or bytes(DIGEST_BYTES) for text in texts)
         yield slice(start, start + len(texts)), np.frombuffer(content, dtype=np.uint8).reshape(-1, DIGEST_BYTES)
+        start += len(texts)
 
 
 def _parsed(texts: PackedStrings) -> bytes:

@@ -36,25 +36,11 @@ class KeptRows:
 
     Attributes:
         rows: their positions: int64, shape (n,).
-        owners: positions of their records: int64, shape (n,).
-        all_records: among which these stand.
-        all_prints: of all records: of dtype `S32`.
+        owners: positions of their records among all: int64, shape (n,).
     """
 
     rows: Positions
     owners: Positions
-    all_records: Records
-    all_prints: Prints
-
-    @property
-    def records(self) -> Records:
-        """Each row's own."""
-        return self.all_records.select(self.owners)
-
-    @property
-    def prints(self) -> Prints:
-        """Of each one's record: of dtype `S32`, shape (n,)."""
-        return self.all_prints[self.owners]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +57,8 @@ class Plan:
         fingerprints: ID -> fingerprint of what the build would write.
         to_build: the records of `add`, `rebuild` and `move`: all that need a shard.
         prints: of the records of `to_build`: of dtype `S32`, shape (n,).
+        records: all of them.
+        all_prints: theirs: of dtype `S32`.
         kept: what stays as it is, row by row.
         gone_rows: positions of the rows that are gone: int64.
         others_stay: whether only some raw items are built: then the rows of `gone` are those of all others, and stay.
@@ -85,9 +73,9 @@ class Plan:
     fingerprints: Mapping[str, str]
     to_build: Records = field(default_factory=lambda: Records.of([]))
     prints: Prints = field(default_factory=lambda: np.zeros(0, dtype="S32"))
-    kept: KeptRows = field(
-        default_factory=lambda: KeptRows(rows=_NOWHERE, owners=_NOWHERE, all_records=Records.of([]), all_prints=np.zeros(0, dtype="S32"))
-    )
+    records: Records = field(default_factory=lambda: Records.of([]))
+    all_prints: Prints = field(default_factory=lambda: np.zeros(0, dtype="S32"))
+    kept: KeptRows = field(default_factory=lambda: KeptRows(rows=_NOWHERE, owners=_NOWHERE))
     gone_rows: Positions = field(default_factory=lambda: _NOWHERE)
     others_stay: bool = False
 
@@ -135,7 +123,17 @@ def make_plan(
     """
     prints = PrintsById(records.ids, prospect.wanted)
     if old is None:
-        return Plan(add=records, rebuild=[], keep=[], gone=[], fingerprints=prints, to_build=records, prints=prospect.wanted)
+        return Plan(
+            add=records,
+            rebuild=[],
+            keep=[],
+            gone=[],
+            fingerprints=prints,
+            to_build=records,
+            prints=prospect.wanted,
+            records=records,
+            all_prints=prospect.wanted,
+        )
     row_ids, row_prints = packed(old, "id"), prints_of(old)
     owners = owners_of(old.table, records)
     has_rows, is_whole = _having_all_rows(row_ids, owners, len(records))
@@ -174,7 +172,9 @@ def make_plan(
         fingerprints=prints,
         to_build=records.select(due),
         prints=prospect.wanted[due],
-        kept=KeptRows(rows=kept, owners=owners[kept], all_records=records, all_prints=prospect.wanted),
+        records=records,
+        all_prints=prospect.wanted,
+        kept=KeptRows(rows=kept, owners=owners[kept]),
         gone_rows=gone,
     )
 
@@ -224,7 +224,7 @@ def prints_of(old: Manifest) -> Prints:
         return column.spread(np.array([*distinct, ""], dtype="S32"))
     written = column.as_items()
     if written is not None and written.itemsize == _PRINT_BYTES:
-        return np.where(np.strings.str_len(written) == _PRINT_BYTES, written, b"").astype("S32")
+        return np.where(np.strings.str_len(written) == _PRINT_BYTES, written, b"").astype("S32", copy=False)
     prints = np.zeros(len(column), dtype="S32")
     for start in range(0, len(column), _BLOCK):
         items = column.take_bytes(np.arange(start, min(start + _BLOCK, len(column))))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -29,11 +30,19 @@ _OF_SHARDS = ("shape", "dtype", "sha256")
 _BLOCK = 65_536
 
 
-class _Rows(NamedTuple):
-    """Some of the rows: their IDs, and the other columns by name."""
+@dataclass(frozen=True)
+class _Rows:
+    """Some of the rows.
+
+    Attributes:
+        ids: theirs.
+        own: the columns that are of the shards, by name.
+        others: gives the other columns, by name.
+    """
 
     ids: PackedStrings
-    columns: dict[str, Column]
+    own: dict[str, Column]
+    others: Callable[[], dict[str, Column]]
 
 
 def dataset_rows(prepared: Prepared, written: Written, failures: Sequence[Failure], report: Reporter) -> Table:
@@ -50,34 +59,45 @@ def dataset_rows(prepared: Prepared, written: Written, failures: Sequence[Failur
     """
     plan, old = prepared.plan, prepared.old
     _tell_lost_rows(old, failures, report)
-    parts = [_new_rows(plan.to_build, plan.prints, written)]
-    if old is not None:
-        parts.append(_kept_rows(old, prepared))
-        if not prepared.prune:
-            parts.append(_gone_rows(old, prepared, failures, parts[0].ids))
-    is_given = any("split" in part.columns for part in parts[:2] if len(part.ids))
-    table = _sorted_table(parts)
+    table = _sorted_table(list(_all_rows(prepared, written, failures)), plan.records, plan.all_prints)
     if not any(coded(table.column("label")).distinct):
         table = table.without("label")
     if prepared.splits is not None:
-        if prepared.splits.fractions and is_given:
+        if prepared.splits.fractions and "split" in plan.records.columns:
             report.note("not kept: the table's column 'split', as --split assigns new ones")
         table = assign_split_columns(table, prepared.splits, old, report, prepared.listing.records)
     return table
 
 
+def _all_rows(prepared: Prepared, written: Written, failures: Sequence[Failure]) -> Iterator[_Rows]:
+    """Yield the rows of what was written, of what stays, and of what is gone from the source."""
+    new = _new_rows(prepared.plan.to_build, prepared.plan.prints, written)
+    yield new
+    if prepared.old is not None:
+        yield _kept_rows(prepared.old, prepared)
+        if not prepared.prune:
+            yield _gone_rows(prepared.old, prepared, failures, new.ids)
+
+
 def _new_rows(records: Records, prints: Prints, written: Written) -> _Rows:
     """Return the rows of what was written."""
     ids, at = written.ids(records.ids), written.owners()
-    columns = _of_records(ids, records.select(at), prints if are_all(at, len(records)) else prints[at])
-    return _Rows(ids, columns | {"shape": written.shapes, "dtype": written.dtypes, "sha256": hex_column(written.sha256s)})
+
+    def others() -> dict[str, Column]:
+        return _of_records(ids, records.select(at), prints if are_all(at, len(records)) else prints[at])
+
+    return _Rows(ids, {"shape": written.shapes, "dtype": written.dtypes, "sha256": hex_column(written.sha256s)}, others)
 
 
 def _kept_rows(old: Manifest, prepared: Prepared) -> _Rows:
     """Return the rows of what stays, with what the source says of it now."""
-    kept = prepared.plan.kept
+    plan, kept = prepared.plan, prepared.plan.kept
     ids = packed(old, "id").select(kept.rows)
-    return _Rows(ids, _of_records(ids, kept.records, kept.prints) | {name: old.table.column(name).select(kept.rows) for name in _OF_SHARDS})
+
+    def others() -> dict[str, Column]:
+        return _of_records(ids, plan.records.select(kept.owners), plan.all_prints[kept.owners])
+
+    return _Rows(ids, {name: old.table.column(name).select(kept.rows) for name in _OF_SHARDS}, others)
 
 
 def _gone_rows(old: Manifest, prepared: Prepared, failures: Sequence[Failure], taken: PackedStrings) -> _Rows:
@@ -85,8 +105,9 @@ def _gone_rows(old: Manifest, prepared: Prepared, failures: Sequence[Failure], t
     rows = prepared.plan.gone_rows
     ids = packed(old, "id").select(rows)
     stay = np.flatnonzero(is_in(ids, prepared.plan.gone_without(failures)) & (positions_among(ids, taken) < 0))
-    others = [name for name in old.table.columns if name not in {"id", "path"}]
-    return _Rows(ids.select(stay), {name: old.table.column(name).select(rows[stay]) for name in others})
+    columns = {name: old.table.column(name).select(rows[stay]) for name in old.table.columns if name not in {"id", "path"}}
+    own = {name: columns.pop(name) for name in _OF_SHARDS}
+    return _Rows(ids.select(stay), own, lambda: columns)
 
 
 def _of_records(ids: PackedStrings, records: Records, prints: Prints) -> dict[str, Column]:
@@ -117,17 +138,28 @@ def _groups(ids: PackedStrings, records: Records) -> Column | None:
     return builder.column()
 
 
-def _sorted_table(parts: Sequence[_Rows]) -> Table:
-    """Return all rows in the order of their IDs; column by column, of which each goes from the parts as it is taken."""
-    names = list(dict.fromkeys(name for part in parts if len(part.ids) for name in part.columns))
-    parts = [part for part in parts if len(part.ids)] or list(parts[:1])
+def _sorted_table(parts: list[_Rows], records: Records, prints: Prints) -> Table:
+    """Return all rows in the order of their IDs; column by column, of which each goes from the parts as it is taken.
+
+    Args:
+        parts: the rows; they are gone afterwards.
+        records: all that have rows or might; if each has one, what the source says of them is held once.
+        prints: of the records.
+    """
+    parts[:] = [part for part in parts if len(part.ids)] or parts[:1]
+    counts = [len(part.ids) for part in parts]
     ids = parts[0].ids if len(parts) == 1 else PackedStrings.joined([part.ids for part in parts])
     order = None if ids.are_sorted() else ids.order()
     ids = ids if order is None else ids.select(order)
     columns: dict[str, Column] = {}
-    for name in names:
-        column = joined_column([part.columns.pop(name) if name in part.columns else blank_column(len(part.ids)) for part in parts])
-        columns[name] = column if order is None else column.select(order)
+    are_all_records = are_equal(ids, records.ids)
+    if are_all_records:
+        ids, columns = records.ids, _of_records(records.ids, records, prints)
+    left = [part.own if are_all_records else {**part.others(), **part.own} for part in parts]
+    parts.clear()
+    for name in dict.fromkeys(name for part in left for name in part):
+        pieces = (part.pop(name) if name in part else blank_column(count) for part, count in zip(left, counts, strict=True))
+        columns[name] = joined_column(list(pieces), order)
     return table_of_columns(ids, columns)
 
 

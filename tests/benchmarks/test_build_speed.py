@@ -71,7 +71,10 @@ class Taken:
 
 @pytest.fixture(scope="module")
 def many(photographs: Photographs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[int], Photographs]]:
-    """Return a function that gives the photographs under so many names each; all of them go when everything is measured."""
+    """Return a function that gives the photographs under so many names each; all of them go when everything is measured.
+
+    Names of one photograph stand far apart in their order, as photographs of which each is another would.
+    """
     made: list[Path] = []
 
     def named(names: int) -> Photographs:
@@ -81,7 +84,7 @@ def many(photographs: Photographs, tmp_path_factory: pytest.TempPathFactory) -> 
             folder = root / path.parent.name
             folder.mkdir(exist_ok=True)
             for number in range(names):
-                os.link(path, folder / f"{path.stem}-{number}.jpg")
+                os.link(path, folder / f"{number:02d}-{path.stem}.jpg")
         return Photographs(root, sorted(root.rglob("*.jpg")), photographs.rounds)
 
     yield named

@@ -85,6 +85,7 @@ def test_bytes_are_those_of_a_manifest_written_from_nothing(
     new |= dict(list(old.items())[:kept])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(linecopy, "_READ_BYTES", 7)
+        patch.setattr(linecopy, "_ROWS_AT_ONCE", 3)
         patch.setattr(linecopy, "_MOST_CHANGED", 1.0)
         check_written(table_of(new, names), written(tmp_path, old), tmp_path)
 
