@@ -14,17 +14,15 @@ import time
 import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
+from loader.deaths import WITHOUT_WORKERS, Deaths
 from loader.errors import TransformError, WorkerError
-from loader.feed import Feed, Key, Produced
-from loader.jobs import JobTicket, job_of, put_job
+from loader.feed import Key, Produced
+from loader.jobs import job_of, put_job
+from loader.member import Member
 from loader.messages import Admit, Dismiss, Done, Failed, Leaving, Order, Ready, Task
 from loader.processes import END_SECONDS, Assignment, Process, end_all, end_process, start_process
 from loader.slots import SharedMemory
-
-TIMEOUT_SECONDS = 120.0
-"""How long a worker may take for one batch before it counts as hung."""
 
 START_SECONDS = 60.0
 """How long a worker may take to start, on whatever machine and however busy."""
@@ -33,12 +31,6 @@ IDLE_SECONDS = 300.0
 """After so long without a task a worker leaves, to be started again when it is needed: TensorFlow holds on to every sequence that
 `fit` was given until the process ends, so its workers cannot wait for the sequence to go. What was read ahead for such a sequence is
 forgotten after the same time."""
-
-MOST_ATTEMPTS = 2
-"""A batch at which so many workers died is given up."""
-
-MOST_VAIN_DEATHS = 16
-"""Workers that died one after the other, with no batch done in between nor begun: then it is no accident."""
 
 _LENT = 6
 """Slots that may be lent at once to one feed; beyond that, batches are copied. TensorFlow keeps a few batches waiting by itself."""
@@ -51,39 +43,6 @@ _LOOK_SECONDS = 1.0
 """A worker's pipe does not end with it when a process that it started itself has inherited the pipe; so we look after so long."""
 
 _READ_BYTES = 65_536
-
-
-@dataclass(eq=False)
-class Member:
-    """A feed that takes part in a pool.
-
-    Attributes:
-        feed: which; its own reader serves where workers cannot.
-        count: processes that may work for it.
-        queue_size: batches that may be under way or wait ready.
-        timeout: seconds that one batch may take.
-        number: of its job; None when it takes no part at the moment.
-        ticket: where its job lies.
-        under_way: batches that were given out.
-        done: batches that are in their slots, and errors.
-        attempts: workers that died at a batch.
-        lent: slots that arrays of the caller look into.
-        used: when it last asked for a batch, as `time.monotonic` counts.
-        restarts: workers that died while it took part.
-    """
-
-    feed: Feed
-    count: int
-    queue_size: int
-    timeout: float = TIMEOUT_SECONDS
-    number: int | None = None
-    ticket: JobTicket | None = None
-    under_way: set[Key] = field(default_factory=set)
-    done: dict[Key, Done | BaseException] = field(default_factory=dict)
-    attempts: dict[Key, int] = field(default_factory=dict)
-    lent: set[int] = field(default_factory=set)
-    used: float = 0.0
-    restarts: int = 0
 
 
 class Pool:
@@ -106,8 +65,7 @@ class Pool:
         self._free: list[int] = []
         self._gone: list[Member] = []
         self._started = 0
-        self._failed_starts = 0
-        self._vain_deaths = 0
+        self._deaths = Deaths()
         self._is_amid = False  # whether a call is, or was when an interrupt ended it, in the middle of things
         self._is_within = False  # whether one is
         self._end = weakref.finalize(self, _end_own, self._owner, self._processes)
@@ -286,7 +244,7 @@ class Pool:
                 self._started += 1
                 start_process(self._processes, self._started, self._memory, self._owner, self._idle)
             except OSError as error:
-                raise WorkerError(f"worker processes cannot start ({error}). {_WITHOUT}") from error
+                raise WorkerError(f"worker processes cannot start ({error}). {WITHOUT_WORKERS}") from error
 
     def _forget_others(self, member: Member, wanted: set[Key]) -> None:
         """Drop what was made for a future that did not come."""
@@ -363,14 +321,14 @@ class Pool:
             if isinstance(said, Leaving):
                 process.leaves = True
             elif isinstance(said, Ready):
-                self._failed_starts = 0
+                self._deaths.note_start()
             else:
                 self._note_batch(process, said)
 
     def _note_batch(self, process: Process, said: Done | Failed) -> None:
         if not process.queue:
             raise WorkerError("a worker process answered though nothing was in work; all are started anew")
-        self._vain_deaths = 0
+        self._deaths.note_batch()
         process.answered += 1
         work = process.queue.popleft()
         if said.slot != work.slot:  # else one batch would be handed over as another
@@ -403,32 +361,11 @@ class Pool:
         self._blame(process, what)
 
     def _blame(self, process: Process, what: str) -> None:
-        status = process.popen.returncode
-        if not process.ready:
-            self._failed_starts += 1
-            if self._failed_starts >= MOST_ATTEMPTS:
-                self._failed_starts = 0
-                raise WorkerError(f"worker processes cannot start (exit status {status}); their own message is on stderr. {_WITHOUT}")
-        elif self._memory is not None and self._memory.begun(process.number) <= process.answered:
-            # Not even the batch that was next is to blame: it lay in the pipe.
-            self._vain_deaths += 1
-            if self._vain_deaths >= MOST_VAIN_DEATHS:
-                self._vain_deaths = 0
-                raise WorkerError(
-                    f"{MOST_VAIN_DEATHS} worker processes in a row {what} (exit status {status}) before they began on a batch. {_WITHOUT}"
-                )
-        elif process.queue:
-            work = process.queue[0]
-            culprit = self._members.get(work.feed)
-            if culprit is None:
-                return
-            attempts = culprit.attempts[work.key] = culprit.attempts.get(work.key, 0) + 1
-            if attempts >= MOST_ATTEMPTS:
-                pass_, batch = work.key
-                ids = ", ".join(map(repr, culprit.feed.ids(pass_, batch)))
-                culprit.done[work.key] = WorkerError(
-                    f"{MOST_ATTEMPTS} worker processes {what} (exit status {status}) at batch {batch} of pass {pass_}, with IDs {ids}"
-                )
+        assert self._memory is not None  # noqa: S101  # it is there as long as there are processes
+        what = f"{what} (exit status {process.popen.returncode})"
+        work = self._deaths.culprit(process, self._memory.begun(process.number), what)
+        if work is not None and work.feed in self._members:
+            self._members[work.feed].blame(work.key, what)
 
     def _hand_over(self, member: Member, done: Done) -> Produced:
         """Lend a slot, or copy it when the caller holds many: what it holds is never waited for."""
@@ -449,8 +386,6 @@ class Pool:
             self._free.append(done.slot)
         return Produced(batch=batch, samples=done.samples, skipped=done.skipped, seconds=done.seconds)
 
-
-_WITHOUT = "Pass workers=0 to read in the process that trains"
 
 _shared: list[Pool] = []
 

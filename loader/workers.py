@@ -6,7 +6,8 @@ import weakref
 from collections.abc import Iterable
 
 from loader.feed import Feed, Key, Produced
-from loader.pool import TIMEOUT_SECONDS, Member, Pool, shared_pool
+from loader.member import TIMEOUT_SECONDS, Member
+from loader.pool import Pool, shared_pool
 
 
 class Workers:

@@ -256,6 +256,11 @@ OPERATIONS = st.lists(
 )
 
 
+# What an interrupt leaves unclosed is closed with a warning when it is collected.
+leaves_unclosed = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+
+
+@leaves_unclosed
 @pytest.mark.usefixtures("threads_for_processes")
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(operations=OPERATIONS)
@@ -301,10 +306,6 @@ def test_any_order_of_calls_gives_the_same_bits_as_inline(  # noqa: C901  # one 
     for one in workers:
         one.close()
     assert pool.process_ids == []
-
-
-# What an interrupt leaves unclosed is closed with a warning when it is collected.
-leaves_unclosed = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
 
 
 class Interrupted(BaseException):

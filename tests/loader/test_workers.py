@@ -156,7 +156,7 @@ def test_all_workers_may_die_at_once_and_again(make_workers: MakeWorkers, feed: 
 def test_a_batch_that_a_dead_worker_had_not_begun_is_not_blamed(
     make_workers: MakeWorkers, feed: Feed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("loader.pool.MOST_ATTEMPTS", 1)
+    monkeypatch.setattr("loader.member.MOST_ATTEMPTS", 1)
     workers = make_workers(1, 1)
     for batch in range(3):
         check_batch(workers, feed, 0, batch)
@@ -179,7 +179,7 @@ os.write(int(sys.argv[3]), packed(Ready())); os.kill(os.getpid(), 9)"""
     workers = make_workers()
     with monkeypatch.context() as patch:
         patch.setattr("loader.processes._BOOTSTRAP", ready_and_dead)
-        patch.setattr("loader.pool.MOST_VAIN_DEATHS", 3)
+        patch.setattr("loader.deaths.MOST_VAIN_DEATHS", 3)
         with pytest.raises(WorkerError, match=r"3 worker processes in a row died \(exit status -9\) before they began.*workers=0"):
             take(workers, feed, 0, 0)
     check_batch(workers, feed, 0, 0)
