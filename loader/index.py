@@ -262,9 +262,9 @@ def _array_of_manifest(manifest: Manifest) -> tuple[ArraySpec, str]:
     if array.is_fixed or not {"shape", "dtype"} <= manifest.table.columns.keys():
         return array, ""
     shapes, dtypes = (_by_first_row(coded(manifest.table.column(name))) for name in ("shape", "dtype"))
-    if "" in shapes or "" in dtypes:
-        return array, ""
     own = common_array(shapes, dtypes)
+    if own is None:
+        return array, ""
     if own.dtype is None:
         raise SamplesError(
             f"the samples differ: shapes {listing(shapes)}; dtypes {listing(dtypes)}; "

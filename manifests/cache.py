@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from manifests.cachefile import CacheFileError, read_cache, write_cache
+from manifests.regularfile import open_regular
 from manifests.schema import STATE_FOLDER
 from manifests.table import Table
 
@@ -65,7 +66,7 @@ class StampedFile(io.RawIOBase):
         Raises:
             OSError: it cannot be opened.
         """
-        self._file = open(path, "rb", buffering=0)  # noqa: SIM115  # closed with this one
+        self._file = open_regular(path)
         self.status = os.fstat(self._file.fileno())
         self._digest = hashlib.sha256() if _is_recent(self.status.st_mtime_ns, self.status.st_ctime_ns) else None
 
@@ -105,7 +106,7 @@ def stamp_of(path: Path) -> Stamp | None:
         return None
 
 
-def is_of(file: io.FileIO, stamp: Stamp) -> bool:
+def is_of(file: io.BufferedReader, stamp: Stamp) -> bool:
     """Return whether an open file is in a state: what it says now was true all the time since.
 
     Raises:

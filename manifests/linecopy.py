@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from io import FileIO
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,6 +17,7 @@ from manifests.cache import Stamp, is_of
 from manifests.columns import same_values
 from manifests.csvfile import header_line, lines_of
 from manifests.joining import positions_among
+from manifests.regularfile import open_regular
 from manifests.strings import Positions
 from manifests.table import Table
 
@@ -27,6 +28,9 @@ _ROWS_AT_ONCE = 65_536
 
 _OF_QUOTED = (b'"', b"\r", "\ufeff".encode())
 """What a file that we have written holds only if a value of it is quoted; then a line need not be a row."""
+
+_OVERLAP = max(map(len, _OF_QUOTED)) - 1
+"""Bytes of one read that may be the beginning of such a text, and the next read has the rest."""
 
 _MOST_CHANGED = 0.5
 """Share of the rows above which all are written anew: looking for the others would cost more than it saves."""
@@ -60,10 +64,10 @@ class Lines:
         stamp: of it.
         starts: where each of its rows begins, and behind them where the last one ends: int64, shape (rows + 1,).
         old: of each new row, which old one is the same: int64, shape (n,); -1 for none.
-        ids_are_old: whether the new IDs are all among the old ones.
+        ids_are_old: whether the new IDs are all among the old ones, each once.
     """
 
-    source: FileIO
+    source: BufferedReader
     stamp: Stamp
     starts: Positions
     old: Positions
@@ -129,7 +133,7 @@ def copyable_lines(table: Table, names: Sequence[str], before: OldRows | None) -
         return
     with ExitStack() as stack:
         try:
-            source = stack.enter_context(open(before.file, "rb", buffering=0))
+            source = stack.enter_context(open_regular(before.file))
             starts = _starts(source, names, len(before.table)) if is_of(source, before.stamp) else None
         except OSError:  # with the file, its lines are gone
             starts = None
@@ -159,23 +163,25 @@ def write_lines(table: Table, names: Sequence[str], lines: Lines, target: Binary
     lines.check()
 
 
-def _starts(source: FileIO, names: Sequence[str], rows: int) -> Positions | None:
+def _starts(source: BufferedReader, names: Sequence[str], rows: int) -> Positions | None:
     """Return where each row begins, if each is a line and looks as we would write it; else None."""
     header = header_line(names)
+    if os.pread(source.fileno(), len(header), 0) != header:
+        return None
     ends, at, tail = [], 0, b""
     while data := os.pread(source.fileno(), _READ_BYTES, at):
-        if (not at and not data.startswith(header)) or any(text in tail + data for text in _OF_QUOTED):
+        if any(text in tail + data for text in _OF_QUOTED):
             return None
         ends.append(np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == ord("\n")) + (at + 1))
-        at, tail = at + len(data), data[-2:]
+        at, tail = at + len(data), (tail + data)[-_OVERLAP:]
     starts = np.concatenate([np.zeros(0, dtype=np.int64), *ends])
     return starts if len(starts) == rows + 1 and starts[-1] == at else None
 
 
 def _same_rows(table: Table, names: Sequence[str], before: Table) -> tuple[Positions, bool]:
-    """Return of each row which old one is the same, -1 for none: int64, shape (n,); and whether all IDs are old ones."""
+    """Return of each row which old one is the same, -1 for none: int64, shape (n,); and whether each ID is another of the old ones."""
     old = positions_among(table.row_ids, before.row_ids)
-    ids_are_old = bool((old >= 0).all())
+    ids_are_old = bool((old >= 0).all()) and bool((np.bincount(old, minlength=1) <= 1).all())
     # A default path says nothing that the ID does not.
     told_by_id = {"id", "path"} if table.path_kind == before.path_kind == "default" else {"id"}
     for name in names:

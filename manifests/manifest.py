@@ -249,7 +249,7 @@ class Manifest:
         if not len(self) or not {"shape", "dtype"} <= self.table.columns.keys():
             return None
         shapes, dtypes = (list(coded(self.table.column(name)).distinct) for name in ("shape", "dtype"))
-        return None if "" in shapes or "" in dtypes else common_array(shapes, dtypes)
+        return common_array(shapes, dtypes)
 
     @cached_property
     def paths(self) -> pd.Series[str]:

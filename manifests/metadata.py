@@ -39,8 +39,10 @@ class ArraySpec:
         return f"{shape} {self.dtype or 'any dtype'}"
 
 
-def common_array(shapes: Sequence[str], dtypes: Sequence[str]) -> ArraySpec:
-    """Return what arrays of these shapes (as the manifest writes them) and dtypes have in common."""
+def common_array(shapes: Sequence[str], dtypes: Sequence[str]) -> ArraySpec | None:
+    """Return what arrays of these shapes and dtypes, as the manifest writes them, have in common; None if one of them is empty."""
+    if "" in shapes or "" in dtypes:
+        return None
     parsed = [parse_shape(shape) for shape in shapes]
     dtype = dtypes[0] if len(set(dtypes)) == 1 else None
     if len({len(shape) for shape in parsed}) != 1:

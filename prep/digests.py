@@ -59,19 +59,21 @@ def digest_blocks(rows: Table) -> Iterator[tuple[slice, Digests]]:
     start = 0
     for block in rows.column_blocks(["sha256"]):
         texts = as_packed(block["sha256"])
-        content = _parsed(texts) or b"".join(_parsed(PackedStrings([text])) or bytes(DIGEST_BYTES) for text in texts)
+        content = _parsed_items(texts) or b"".join(_parsed(text) or bytes(DIGEST_BYTES) for text in texts.take_bytes(np.arange(len(texts))))
         yield slice(start, start + len(texts)), np.frombuffer(content, dtype=np.uint8).reshape(-1, DIGEST_BYTES)
         start += len(texts)
 
 
-def _parsed(texts: PackedStrings) -> bytes:
+def _parsed_items(texts: PackedStrings) -> bytes:
     """Return digests, one behind the other; nothing if one is none."""
     items = texts.as_items()
-    if items is None or items.itemsize != 2 * DIGEST_BYTES:
-        return b""
-    text = items.tobytes()
+    return _parsed(items.tobytes()) if items is not None and items.itemsize == 2 * DIGEST_BYTES else b""
+
+
+def _parsed(text: bytes) -> bytes:
+    """Return the digests that a text of hex digits stands for; nothing if it is none, or one that a manifest would write otherwise."""
     try:
         content = binascii.unhexlify(text)
     except ValueError:
         return b""
-    return content if binascii.hexlify(content) == text else b""
+    return content if len(content) % DIGEST_BYTES == 0 and binascii.hexlify(content) == text else b""

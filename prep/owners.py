@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from manifests.columns import as_packed
-from manifests.joining import positions_among
+from manifests.joining import positions_among, same_each
 from manifests.strings import PackedStrings, Positions
 from manifests.table import Table
 from prep.records import Records
@@ -15,24 +15,32 @@ from prep.sampleids import SAMPLE_OF_SEVERAL
 def owners_of(rows: Table, records: Records) -> Positions:
     """Return which record each row is of: int64, shape (len(rows),); -1 for none.
 
-    A row is of the record that has its ID; else, if its raw file is that of the record that has its ID without the number of
-    the sample, of that one, unless that has a row of its own.
+    A row is of the record that has its ID. But where its raw file is not that record's, and is that of the record that has its ID
+    without the number of the sample, it is of that one, unless that has a row of its own: of `a` and `a-0000` which both become
+    several samples, the row `a-0000` is the first's.
     """
     row_ids = as_packed(rows.column("id"))
     owners = positions_among(row_ids, records.ids)
-    left = np.flatnonzero(owners < 0)
-    stems = [(int(row), match[1]) for row, id_ in zip(left, row_ids.take(left), strict=True) if (match := SAMPLE_OF_SEVERAL.fullmatch(id_))]
-    if not stems or "source" not in rows:
+    if "source" not in rows or not len(records):
         return owners
-    numbered = np.array([row for row, _ in stems])
-    distinct = sorted({stem for _, stem in stems})
-    at = dict(zip(distinct, positions_among(PackedStrings(distinct), records.ids).tolist(), strict=True))
-    found = np.array([at[stem] for _, stem in stems])
-    own = np.zeros(len(records) + 1, dtype=np.bool_)  # the last is that of -1
-    own[owners] = True
-    own[-1] = False
-    sources = as_packed(rows.column("source")).take(numbered)
-    wanted = records.sources.take(np.maximum(found, 0)) if len(records) else [""] * len(numbered)
-    same = np.array([one == other for one, other in zip(sources, wanted, strict=True)], dtype=np.bool_)
-    owners[numbered] = np.where((found >= 0) & same & ~own[found], found, -1)
+    sources = as_packed(rows.column("source"))
+    owned = np.flatnonzero(owners >= 0)
+    is_of_other_file = ~same_each(sources.select(owned), records.sources.select(owners[owned]))
+    doubtful = owned[is_of_other_file]
+    for these, others in ((doubtful, owned[~is_of_other_file]), (np.flatnonzero(owners < 0), None)):
+        with_own = owners[owned if others is None else others]
+        numbered, found = _by_stem(row_ids, these, records.ids)
+        same = same_each(sources.select(numbered), records.sources.select(found)) & ~np.isin(found, with_own)
+        owners[numbered[same]] = found[same]
     return owners
+
+
+def _by_stem(row_ids: PackedStrings, rows: Positions, records: PackedStrings) -> tuple[Positions, Positions]:
+    """Return which of some rows have the ID of a sample whose raw item would be a record, and which record: int64, each of shape (k,)."""
+    stems = [
+        (row, match[1]) for row, id_ in zip(rows.tolist(), row_ids.take(rows), strict=True) if (match := SAMPLE_OF_SEVERAL.fullmatch(id_))
+    ]
+    distinct = sorted({stem for _, stem in stems})
+    at = dict(zip(distinct, positions_among(PackedStrings(distinct), records).tolist(), strict=True))
+    pairs = [(row, at[stem]) for row, stem in stems if at[stem] >= 0]
+    return np.array([row for row, _ in pairs], dtype=np.int64), np.array([record for _, record in pairs], dtype=np.int64)

@@ -85,11 +85,11 @@ def _listed(folder: str) -> dict[str, int]:
 
 
 def _sizes(manifest: Manifest) -> npt.NDArray[np.int64]:
-    """Return the bytes that each shard should have: int64; -1 where the row does not say."""
+    """Return the bytes that each shard should have: int64; -1 where no row says, 0, as no shard has, where this one does not."""
     if not {"shape", "dtype"} <= set(manifest.table.columns):
         return np.full(len(manifest), -1, dtype=np.int64)
     shapes, dtypes = coded(manifest.table.column("shape")), coded(manifest.table.column("dtype"))
     pairs = shapes.codes.astype(np.int64) * len(dtypes.distinct) + dtypes.codes
     distinct, inverse = np.unique(pairs, return_inverse=True)
     names = [(shapes.distinct[int(pair) // len(dtypes.distinct)], dtypes.distinct[int(pair) % len(dtypes.distinct)]) for pair in distinct]
-    return np.array([shard_bytes(shape, dtype) if shape and dtype else -1 for shape, dtype in names], dtype=np.int64)[inverse]
+    return np.array([shard_bytes(shape, dtype) if shape and dtype else 0 for shape, dtype in names], dtype=np.int64)[inverse]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from command_line import STATE_FOLDER, build, check_refused, prep, set_age, snapshot, write_array, write_image, write_pets
 
-from manifests import load_manifest
+from manifests import load_manifest, write_manifest
 from prep import SilentReporter, build_shards
 
 
@@ -63,6 +64,34 @@ def test_that_of_a_row_told_by_content_is_looked_into_first(aged: Path, out: Pat
     (out / STATE_FOLDER / "known").unlink()
     set_age(aged / "cats" / "001.png", 2_000)
     assert numbers(aged, out) == {"found": 8, "kept": 8}
+
+
+@pytest.mark.parametrize("column", ["shape", "dtype"])
+def test_a_row_that_does_not_say_what_its_shard_is_is_built_again(aged: Path, out: Path, column: str) -> None:
+    build(aged, out)
+    before = snapshot(out)
+    frame = load_manifest(out).frame.copy()
+    frame.loc[3, column] = ""
+    write_manifest(frame, out)
+    assert numbers(aged, out) == {"found": 8, "rebuilt": 1, "kept": 7}
+    assert snapshot(out) == before
+
+
+def test_a_row_that_does_not_say_and_cannot_be_built_again_stays(aged: Path, out: Path) -> None:
+    build(aged, out)
+    frame = load_manifest(out).frame.copy()
+    (aged / str(frame.loc[3, "source"])).unlink()
+    frame.loc[3, "shape"] = ""
+    write_manifest(frame, out)
+    assert numbers(aged, out) == {"found": 7, "kept": 7, "gone": 1}
+    assert load_manifest(out).metadata.array is None
+
+
+def test_a_pipe_in_place_of_the_manifest_is_not_waited_for(aged: Path, out: Path) -> None:
+    build(aged, out)
+    (out / "manifest.csv").unlink()
+    os.mkfifo(out / "manifest.csv")
+    check_refused(prep("build-shards", aged, out), 1, "no manifest there")
 
 
 def test_changed_pixels_are_built_again(aged: Path, out: Path) -> None:

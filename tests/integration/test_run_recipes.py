@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import textwrap
 from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import build, check_refused, prep, snapshot, write_image, write_pets
+from command_line import build, check_refused, prep, set_age, snapshot, write_image, write_pets
 
 from manifests import load_manifest
 
@@ -122,6 +123,27 @@ def test_tiles_share_a_group_and_a_split_and_make_up_the_image(pets: Path, out: 
     before = snapshot(out)
     assert "8 kept" in build(pets, out).out
     assert snapshot(out) == before
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_an_image_that_is_called_as_a_tile_of_another_is_none_of_it(pets: Path, out: Path, tmp_path: Path, when: str) -> None:
+    """Not even if it is a copy with the same times: its row and its tiles tell whose they are by their raw files."""
+    image = pets / "cats/001.png"
+    for path in pets.rglob("*.png"):
+        set_age(path, 1_000)
+    other = pets / "cats/001-0001.png"
+    if when == "before":
+        shutil.copy2(image, other)
+    build(pets, out, "--recipe", recipe(tmp_path, TILES))
+    if when == "after":
+        shutil.copy2(image, other)
+    build(pets, out)
+    ids = [f"cats/{name}-{number:04d}" for name in ("001", "001-0001") for number in range(4)]
+    assert [id_ for id_ in load_manifest(out).ids if id_.startswith("cats/001")] == sorted(ids)
+    assert build(pets, out, "--json").json["rebuilt"] == 0
+    other.unlink()
+    build(pets, out, "--prune")
+    assert [id_ for id_ in load_manifest(out).ids if id_.startswith("cats/001")] == ids[:4]
 
 
 def test_a_changed_image_of_another_size_has_other_tiles(pets: Path, out: Path, tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from manifests import InvalidManifestError, cache, linecopy, load_manifest, store
@@ -71,23 +72,35 @@ def check_written(table: Table, before: OldRows | None, folder: Path) -> None:
     assert got == (folder / "plain.csv").read_bytes()
 
 
-TEXT = st.text('aé ,"\n\ufeff7', max_size=3)
-ROW = st.fixed_dictionaries({"label": TEXT, "source": TEXT, "sha256": st.sampled_from(["", SHA256])})
-ROWS = st.dictionaries(st.sampled_from([f"{a}{b}" for a in "abc" for b in "0123"] + ["d/é", "d/e"]), ROW, max_size=12)
+def tables(text: st.SearchStrategy[str]) -> st.SearchStrategy[dict[str, dict[str, str]]]:
+    row = st.fixed_dictionaries({"label": text, "source": text, "sha256": st.sampled_from(["", SHA256])})
+    return st.dictionaries(st.sampled_from([f"{a}{b}" for a in "abc" for b in "0123"] + ["d/é", "d/e"]), row, max_size=12)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(ROWS, ROWS, st.integers(0, 12), st.sampled_from([("label", "source", "sha256"), ("source", "label"), ()]))
-def test_bytes_are_those_of_a_manifest_written_from_nothing(
-    tmp_path: Path, old: dict[str, dict[str, str]], new: dict[str, dict[str, str]], kept: int, names: Sequence[str]
-) -> None:
+# A file with a quote is not copied from, so most have none.
+PAIRS = st.sampled_from(["aé 7", "aé 7", 'aé ,"\n\ufeff7']).flatmap(lambda letters: st.tuples(*2 * [tables(st.text(letters, max_size=3))]))
+NAMES = st.sampled_from([("label", "source", "sha256")] * 3 + [("source", "label"), ()])
+
+
+def test_bytes_are_those_of_a_manifest_written_from_nothing(tmp_path: Path) -> None:
     """Whatever was added, removed or changed, and whether or not lines can be copied."""
-    new |= dict(list(old.items())[:kept])
+    copied = 0
+
+    @given(PAIRS, st.integers(0, 12), NAMES)
+    def check(pair: tuple[Rows, Rows], kept: int, names: Sequence[str]) -> None:
+        nonlocal copied
+        old, new = pair[0], {**pair[1], **dict(list(pair[0].items())[:kept])}
+        table, before = table_of(new, names), written(tmp_path, old)
+        check_written(table, before, tmp_path)
+        with linecopy.copyable_lines(table, store._ordered(list(table.columns)), before) as lines:
+            copied += 0 if lines is None else np.count_nonzero(~lines.changed)
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(linecopy, "_READ_BYTES", 7)
         patch.setattr(linecopy, "_ROWS_AT_ONCE", 3)
         patch.setattr(linecopy, "_MOST_CHANGED", 1.0)
-        check_written(table_of(new, names), written(tmp_path, old), tmp_path)
+        check()
+    assert copied > 20
 
 
 def test_only_what_changed_is_written_anew(tmp_path: Path, formatted: list[str]) -> None:
@@ -214,6 +227,23 @@ def test_without_the_old_file_all_is_written_anew(tmp_path: Path) -> None:
     check_written(table_of(rows), before, tmp_path)
     assert stamp_of(before.file) is None
     assert old_rows(before.table, before.file, None) is None
+
+
+def test_an_id_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    before = written(tmp_path, some_rows())
+    ids = sorted([*some_rows(), "c/03"])
+    columns = {name: packed_column([some_rows()[id_][name] for id_ in ids]) for name in ("label", "source", "sha256")}
+    with pytest.raises(InvalidManifestError, match="'c/03' stands already"):
+        write_table(table_of_columns(PackedStrings(ids), columns), tmp_path / "new.csv", before)
+
+
+def test_a_pipe_is_neither_waited_for_nor_copied_from(tmp_path: Path) -> None:
+    rows = some_rows()
+    before = written(tmp_path, rows)
+    before.file.unlink()
+    os.mkfifo(before.file)
+    assert stamp_of(before.file) is None
+    check_written(table_of(rows), before, tmp_path)
 
 
 @pytest.mark.parametrize(
