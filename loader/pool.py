@@ -358,12 +358,12 @@ class Pool:
             return
         for member in self._members.values():
             member.restarts += 1
-        self._blame(process, what)
+        self._blame(process, what, is_late=is_late)
 
-    def _blame(self, process: Process, what: str) -> None:
+    def _blame(self, process: Process, what: str, *, is_late: bool) -> None:
         assert self._memory is not None  # noqa: S101  # it is there as long as there are processes
         what = f"{what} (exit status {process.popen.returncode})"
-        work = self._deaths.culprit(process, self._memory.begun(process.number), what)
+        work = self._deaths.culprit(process, self._memory.begun(process.number), what, is_late=is_late)
         if work is not None and work.feed in self._members:
             self._members[work.feed].blame(work.key, what)
 
