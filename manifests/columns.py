@@ -107,6 +107,11 @@ class ColumnBuilder:
         codes = np.concatenate([np.zeros(0, dtype=smallest), *(block.astype(smallest) for block in self._codes)])
         return Coded(codes=codes, distinct=PackedStrings(values))
 
+    def add_bytes(self, encoded: Sequence[bytes]) -> None:
+        """Append rows that are bytes, UTF-8 or not, to a column that keeps no codes."""
+        self._rows += len(encoded)
+        self._texts.append((np.fromiter(map(len, encoded), dtype=np.int64, count=len(encoded)), b"".join(encoded)))
+
     def _add_texts(self, strings: Iterable[str]) -> None:
         encoded = [string.encode() for string in strings]
         self._texts.append((np.fromiter(map(len, encoded), dtype=np.int64, count=len(encoded)), b"".join(encoded)))

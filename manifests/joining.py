@@ -36,14 +36,66 @@ class Finder:
     @cached_property
     def _index(self) -> tuple[Positions, npt.NDArray[np.int64], dict[bytes, int] | None]:
         """The order of the hashes, the hashes in that order, and a dictionary in their stead if two are equal, which hardly ever are."""
-        hashes = np.empty(len(self.among), dtype=np.int64)
-        for start, items in _blocks(self.among):
-            hashes[start : start + len(items)] = np.fromiter(map(hash, items), dtype=np.int64, count=len(items))
-        order = np.argsort(hashes)
-        hashes = hashes[order]
+        order, hashes = _by_hash(self.among)
         if (hashes[1:] == hashes[:-1]).any():
             return order, hashes, {item: start + number for start, items in _blocks(self.among) for number, item in enumerate(items)}
         return order, hashes, None
+
+
+class MatchFinder:
+    """Finds strings among others that need not be distinct."""
+
+    def __init__(self, among: PackedStrings) -> None:
+        """Take the strings to find others among."""
+        self._among = among
+        self._order, self._hashes = _by_hash(among)
+        self._of_equal_hashes: dict[int, dict[bytes, list[int]]] = {}
+
+    def find(self, sought: Sequence[bytes]) -> tuple[Positions, npt.NDArray[np.bool_]]:
+        """Return where each string, in UTF-8, stands first, -1 where it does not, and whether it does again.
+
+        Returns:
+            int64 and bool, each of shape (len(sought),).
+        """
+        first, again = np.full(len(sought), -1, dtype=np.int64), np.zeros(len(sought), dtype=np.bool_)
+        wanted = np.fromiter(map(hash, sought), dtype=np.int64, count=len(sought))
+        starts, stops = (np.searchsorted(self._hashes, wanted, side) for side in ("left", "right"))
+        single = np.flatnonzero(stops - starts == 1)
+        candidates = self._order[starts[single]]
+        pairs = zip(single.tolist(), self._among.take_bytes(candidates), strict=True)
+        same = np.fromiter((sought[place] == item for place, item in pairs), dtype=np.bool_, count=len(single))
+        first[single[same]] = candidates[same]
+        for place in np.flatnonzero(stops - starts > 1).tolist():
+            places = self._of_hash(int(starts[place]), int(stops[place])).get(sought[place])
+            if places:
+                first[place], again[place] = places[0], len(places) > 1
+        return first, again
+
+    def places(self, sought: bytes) -> list[int]:
+        """Return every place where a string stands."""
+        start, stop = (int(np.searchsorted(self._hashes, hash(sought), side)) for side in ("left", "right"))
+        return self._of_hash(start, stop).get(sought, [])
+
+    def _of_hash(self, start: int, stop: int) -> dict[bytes, list[int]]:
+        """Return where each string of one hash stands; as a rule it is one string."""
+        if start == stop:
+            return {}
+        if start not in self._of_equal_hashes:
+            found: dict[bytes, list[int]] = {}
+            positions = self._order[start:stop]
+            for position, item in zip(positions.tolist(), self._among.take_bytes(positions), strict=True):
+                found.setdefault(item, []).append(position)
+            self._of_equal_hashes[start] = found
+        return self._of_equal_hashes[start]
+
+
+def _by_hash(strings: PackedStrings) -> tuple[Positions, npt.NDArray[np.int64]]:
+    """Return the order of the strings' hashes, equal ones as they stand, and the hashes in that order: int64, each of shape (n,)."""
+    hashes = np.empty(len(strings), dtype=np.int64)
+    for start, items in _blocks(strings):
+        hashes[start : start + len(items)] = np.fromiter(map(hash, items), dtype=np.int64, count=len(items))
+    order = np.argsort(hashes, kind="stable")
+    return order, hashes[order]
 
 
 def positions_among(sought: PackedStrings, among: PackedStrings) -> Positions:

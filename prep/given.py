@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from manifests.columns import values_of
+import numpy as np
+
+from manifests.columns import Column, ColumnBuilder, coded, is_in, values_of
 from prep.errors import SourceError, UsageError
-from prep.records import Record, Records
+from prep.records import Records
 from prep.splits import SplitSpec
 from prep.text import counted, printable, shown
 
 _MAX_NAME = 200
 
+_BLOCK = 65_536
 
-def groups_of(records: Sequence[Record], spec: SplitSpec | None) -> dict[str, str]:
-    """Return record's ID -> group; empty for a record that stands alone, and no entry at all where nothing says groups.
+
+def groups_of(records: Records, spec: SplitSpec | None) -> Column | None:
+    """Return each record's group, empty for one that stands alone; None where nothing says groups.
 
     Without `group_by` and `group_regex`, the table's own column `group` counts.
 
@@ -26,21 +30,24 @@ def groups_of(records: Sequence[Record], spec: SplitSpec | None) -> dict[str, st
     """
     if spec is not None and spec.group_regex is not None:
         return _groups_by_path(records, spec.group_regex)
-    column = spec.group_by if spec is not None and spec.group_by else "group"
-    packed = Records.of(records)
-    if column not in packed.columns:
-        if spec is not None and spec.group_by:
-            raise _no_column("--group-by", column)
-        return {}
-    return {id_: group.strip() for id_, group in zip(packed.ids, values_of(packed.columns[column]), strict=True)}
+    name = spec.group_by if spec is not None and spec.group_by else "group"
+    if name in records.columns:
+        return _mapped(records.columns[name], str.strip)
+    if spec is not None and spec.group_by:
+        raise _no_column("--group-by", name)
+    return None
 
 
-def _groups_by_path(records: Sequence[Record], pattern: str) -> dict[str, str]:
+def _groups_by_path(records: Records, pattern: str) -> Column:
     regex = re.compile(pattern)
     which: str | int = "group" if "group" in regex.groupindex else 1
-    matches = [(record, regex.search(record.source)) for record in records]
-    groups = {record.id: match[which] for record, match in matches if match is not None and match[which]}
-    unmatched = [printable(record.source) for record, _ in matches if record.id not in groups]
+
+    def group_of(source: str) -> str:
+        match = regex.search(source)
+        return "" if match is None else match[which] or ""
+
+    groups = _mapped(records.sources, group_of)
+    unmatched = [printable(source) for source in records.sources.select(np.flatnonzero(is_in(groups, [""])))]
     if unmatched:
         raise SourceError(
             f"{counted(len(unmatched), 'path')} of which the pattern of groups {pattern!r} finds no group; mend the pattern:", unmatched
@@ -48,8 +55,16 @@ def _groups_by_path(records: Sequence[Record], pattern: str) -> dict[str, str]:
     return groups
 
 
-def splits_given(records: Sequence[Record], spec: SplitSpec) -> dict[str, str]:
-    """Return record's ID -> split as the table's column or the top folder says it.
+def _mapped(column: Column, function: Callable[[str], str]) -> Column:
+    """Return what a function makes of each value."""
+    builder = ColumnBuilder()
+    for start in range(0, len(column), _BLOCK):
+        builder.add(list(map(function, values_of(column.select(np.arange(start, min(start + _BLOCK, len(column))))))))
+    return builder.column()
+
+
+def splits_given(records: Records, spec: SplitSpec) -> Column:
+    """Return each record's split as the table's column or the top folder says it.
 
     Raises:
         UsageError: the records have no such column.
@@ -57,26 +72,28 @@ def splits_given(records: Sequence[Record], spec: SplitSpec) -> dict[str, str]:
     """
     if spec.folders:
         return _splits_by_folder(records, spec.folders)
-    column = str(spec.column)
-    if not any(column in record.columns for record in records):
-        raise _no_column("--split-column", column)
-    splits = {record.id: record.columns.get(column, "") for record in records}
-    empty = [f"ID {id_!r}" for id_, name in splits.items() if not name.strip()]
+    name = str(spec.column)
+    if name not in records.columns:
+        raise _no_column("--split-column", name)
+    splits = records.columns[name]
+    names = coded(splits).distinct
+    blank = np.flatnonzero(is_in(splits, [split for split in names if not split.strip()]))
+    empty = [f"ID {id_!r}" for id_ in records.ids.select(blank)]
     if empty:
-        raise SourceError(f"{counted(len(empty), 'row')} without a split in column {column!r}; fill them in, or take the rows out:", empty)
-    _check_names(column, sorted(set(splits.values())))
+        raise SourceError(f"{counted(len(empty), 'row')} without a split in column {name!r}; fill them in, or take the rows out:", empty)
+    _check_names(name, sorted(names))
     return splits
 
 
-def _splits_by_folder(records: Sequence[Record], folders: Sequence[str]) -> dict[str, str]:
-    splits = {record.id: record.source.split("/", 1)[0] if "/" in record.source else "" for record in records}
-    outside = [printable(record.source) for record in records if splits[record.id] not in folders]
+def _splits_by_folder(records: Records, folders: Sequence[str]) -> Column:
+    splits = _mapped(records.sources, lambda source: source.split("/", 1)[0] if "/" in source else "")
+    outside = [printable(source) for source in records.sources.select(np.flatnonzero(~is_in(splits, folders)))]
     if outside:
         raise SourceError(
             f"{counted(len(outside), 'file')} in none of the folders {'/'.join(folders)}; move them there, or name their folders too:",
             outside,
         )
-    empty = [name for name in folders if name not in set(splits.values())]
+    empty = [name for name in folders if name not in set(coded(splits).distinct)]
     if empty:
         raise SourceError(f"no raw items in the folders {shown(empty)} that --split-from-folders names; mend the names or leave them out")
     return splits

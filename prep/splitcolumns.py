@@ -9,7 +9,9 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
-from manifests.columns import coded, names_in, packed_column, values_of
+import numpy as np
+
+from manifests.columns import ColumnBuilder, as_packed, blank_column, coded, names_in, packed_column, values_of
 from manifests.counts import split_order
 from manifests.joining import positions_among
 from manifests.manifest import Manifest
@@ -26,6 +28,8 @@ from prep.report import Reporter
 from prep.sampleids import record_id_of
 from prep.splits import SplitSpec, check_held_out, spec_differences
 from prep.text import counted, shown
+
+_BLOCK = 65_536
 
 ABSENT = "absent"
 """Key under `splits` in dataset.json: IDs that have no row as their raw item fails, and the split they keep."""
@@ -85,11 +89,12 @@ def check_given(records: Sequence[Record], spec: SplitSpec | None) -> None:
     """
     if spec is None:
         return
-    groups_of(records, spec)
+    packed_records = Records.of(records)
+    groups_of(packed_records, spec)
     if spec.column or spec.folders:
-        splits = splits_given(records, spec)
+        splits = splits_given(packed_records, spec)
         if spec.folds is not None:
-            check_held_out(sorted(set(splits.values())))
+            check_held_out(sorted(coded(splits).distinct))
 
 
 def assign_split_columns(table: Table, spec: SplitSpec, old: Manifest | None, report: Reporter, records: Sequence[Record]) -> Table:
@@ -195,16 +200,28 @@ def _tell_changes(old: Manifest | None, spec: SplitSpec, before: _Before, report
 
 def _groups(table: Table, spec: SplitSpec, before: _Before, report: Reporter, records: Sequence[Record]) -> list[str]:
     """Return each row's group; samples of one record that stands alone form one."""
-    given, ids = groups_of(records, spec), names_in(table.column("id"))
-    if not (given or spec.group_by or before.have_groups) and _are_records(ids, records):
-        return [""] * len(ids)
-    carried = values_of(table.column(spec.group_by)) if spec.group_by in table and spec.group_by else [""] * len(ids)
-    groups = []
-    for id_, record, own in zip(ids, _record_ids(table, records), carried, strict=True):
-        if record is None:  # its raw item is gone
-            groups.append(own.strip() or before.groups.get(id_))
-        else:
-            groups.append(given.get(record) or (record if record != id_ else ""))
+    packed_records, ids = Records.of(records), names_in(table.column("id"))
+    given = groups_of(packed_records, spec)
+    if given is None:
+        if not (spec.group_by or before.have_groups) and _are_records(ids, records):
+            return [""] * len(ids)
+        given = blank_column(len(packed_records))
+    owners, builder = owners_of(table, packed_records), ColumnBuilder()
+    carried = table.column(spec.group_by) if spec.group_by and spec.group_by in table else blank_column(len(table))
+    for start in range(0, len(table), _BLOCK):
+        rows = np.arange(start, min(start + _BLOCK, len(table)))
+        of_records = owners[rows[owners[rows] >= 0]]
+        records_groups = values_of(given.select(of_records))
+        theirs = iter(zip(packed_records.ids.take(of_records), records_groups, strict=True))
+        block = []
+        for id_, own, owner in zip(values_of(table.column("id").select(rows)), values_of(carried.select(rows)), owners[rows], strict=True):
+            if owner < 0:  # its raw item is gone
+                block.append(own.strip() or before.groups.get(id_))
+            else:
+                record, group = next(theirs)
+                block.append(group or (record if record != id_ else ""))
+        builder.add(block)
+    groups = values_of(builder.column())
     alone = [id_ for id_, group in zip(ids, groups, strict=True) if not group]
     if alone and (spec.group_by or spec.group_regex):
         report.note(f"groups: {counted(len(alone), 'ID')} without one, each of which stands alone: {shown(alone, 3)}")
@@ -218,18 +235,16 @@ def _are_records(ids: Names, records: Sequence[Record]) -> bool:
 
 
 def _given(table: Table, spec: SplitSpec, old: Manifest | None, records: Sequence[Record]) -> list[str]:
-    given = splits_given(records, spec)
-    before = {} if old is None or "split" not in old.table else dict(zip(old.ids, values_of(old.table.column("split")), strict=True))
-    rows = zip(values_of(table.column("id")), _record_ids(table, records), strict=True)
-    return [before.get(id_, "") if record is None else given[record] for id_, record in rows]
-
-
-def _record_ids(table: Table, records: Sequence[Record]) -> list[str | None]:
-    """Return the ID of the record that each row is of; None where its raw item is gone."""
-    packed = Records.of(records)
-    owners = owners_of(table, packed)
-    ids = iter(packed.ids.take(owners[owners >= 0]))
-    return [next(ids) if owner >= 0 else None for owner in owners.tolist()]
+    """Return each row's split as the source says it; a row whose raw item is gone has the one that it had."""
+    packed_records = Records.of(records)
+    given, owners = splits_given(packed_records, spec), owners_of(table, packed_records)
+    splits = np.full(len(table), "", dtype=object)
+    splits[owners >= 0] = values_of(given.select(owners[owners >= 0]))
+    gone = np.flatnonzero(owners < 0)
+    if len(gone) and old is not None and "split" in old.table:
+        at = positions_among(as_packed(table.column("id")).select(gone), packed(old, "id"))
+        splits[gone[at >= 0]] = values_of(old.table.column("split").select(at[at >= 0]))
+    return list(splits)
 
 
 def _check_groups(splits: Sequence[str], groups: Sequence[str]) -> None:

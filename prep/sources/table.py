@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
-from manifests.names import collisions, name_problem
+from manifests.columns import Column, ColumnBuilder, blank_column, coded, is_in, values_of
+from manifests.names import collisions, name_problems
 from manifests.schema import COLUMN_NAMES, split_label
+from manifests.strings import PackedStrings, Positions
 from prep.errors import SourceError, UsageError
-from prep.records import NO_LABELS, Failure, Listing, Record, Records, SourceFormat
-from prep.sources.files import ARRAY_SUFFIXES, FolderFiles, suffix_of, without_raw_suffix
+from prep.records import NO_LABELS, Failure, Listing, Records, SourceFormat
+from prep.sources.files import FolderFiles, Stats, without_raw_suffix
 from prep.sources.identity import check_distinct
-from prep.sources.tablefile import read_table
+from prep.sources.lookup import NO_FILE, FileLookup
+from prep.sources.tablefile import RawTable, read_table
 from prep.text import counted, is_text, printable, shown
 
-if TYPE_CHECKING:
-    import pandas as pd
+_BLOCK = 65_536
 
 _LABEL_NAMES = ("label", "labels", "class", "target", "y", "category")
 _FROM_TABLE = ("split", "group", "fold")
@@ -62,49 +64,49 @@ def list_table(table_path: Path, root: Path, files: FolderFiles, options: TableO
         UsageError: the table leaves open which column means what.
     """
     table = read_table(table_path)
-    frame = table.frame
+    columns = table.columns
     named = [name for name in (options.id_column, options.path_column, *options.label_columns, *options.other_columns) if name is not None]
-    _check_columns(table_path, frame, named)
-    lookup = _Lookup([*files.images, *files.arrays])
-    path_column = options.path_column or _find_path_column(table_path, root, frame, options, lookup)
-    id_column = options.id_column or ("id" if "id" in frame.columns else path_column)
-    label_columns = options.label_columns or _find_label_columns(table_path, frame, {id_column, path_column, *options.other_columns})
+    _check_columns(table_path, list(columns), named)
+    lookup = FileLookup([*files.images, *files.arrays])
+    path_column = options.path_column or _find_path_column(table_path, root, columns, options, lookup)
+    id_column = options.id_column or ("id" if "id" in columns else path_column)
+    label_columns = options.label_columns or _find_label_columns(table_path, columns, {id_column, path_column, *options.other_columns})
     _check_label_names(table_path, label_columns)
-    ids = [without_raw_suffix(value.removeprefix("./")) for value in frame[id_column]]
-    lines = [int(line) for line in table.lines]
-    _check_ids(table_path, id_column, ids, lines)
+    ids = _ids_of(columns[id_column])
+    _check_ids(table_path, id_column, ids, table.lines)
     if not options.allow_empty_labels:
-        _check_labels(table_path, frame, label_columns, lines)
+        _check_labels(table_path, table, label_columns)
 
-    columns, dropped = _kept_columns(frame, {id_column, path_column}, label_columns)
-    labels = list(frame[label_columns[0]]) if label_columns else [""] * len(frame)
-    extras = [dict(zip(columns, values, strict=True)) for values in zip(*(frame[name] for name in columns), strict=True)] or [{}] * len(
-        frame
-    )
-    records, failures = [], []
-    for id_, value, label, extra in zip(ids, frame[path_column], labels, extras, strict=True):
-        found = lookup.find(value)
-        if len(found) == 1 and is_text(found[0]):
-            records.append(Record(id=id_, source=found[0], label=label, columns=extra))
-        else:
-            failures.append(Failure(id=id_, source=printable(value), stage="find", error=_why_not_found(root, value, found)))
-    if not records:
+    kept, dropped = _kept_columns(list(columns), {id_column, path_column}, label_columns)
+    found, failures = _found_files(root, ids, columns[path_column], lookup)
+    rows = np.flatnonzero(found >= 0)
+    if not len(rows):
         raise SourceError(
             f"{table_path}: not one row's file could be found by column {path_column!r} below {root}:",
-            [f"row {line}: {failure.error}" for failure, line in zip(failures, lines, strict=True)],
+            [f"row {line}: {failure.error}" for failure, line in zip(failures, table.lines.tolist(), strict=True)],
         )
+    rows = rows[ids.select(rows).order()]
+    sizes, times = _stats_of(files, found[rows])
+    records = Records(
+        ids.select(rows),
+        _sources_of(lookup, found[rows]),
+        columns[label_columns[0]].select(rows) if label_columns else blank_column(len(rows)),
+        columns={name: columns[name].select(rows) for name in kept},
+        sizes=sizes,
+        times=times,
+    )
     check_distinct(records)
-    unnamed = len(lookup.paths) - len({record.source for record in records})
+    unnamed = len(lookup.paths) - len(np.unique(found[rows]))
     notes = [
-        f"table: {table_path.name}, {counted(len(frame), 'row')}; IDs from column {id_column!r}, files from column {path_column!r}",
-        f"labels: {_describe_labels(frame, label_columns)}",
+        f"table: {table_path.name}, {counted(len(table), 'row')}; IDs from column {id_column!r}, files from column {path_column!r}",
+        f"labels: {_describe_labels(columns, label_columns)}",
     ]
     notes += [f"not kept: {shown(dropped)}, names that the manifest gives a meaning of its own"] if dropped else []
     notes += [f"left aside: {counted(unnamed, 'file')} that no row names"] if unnamed else []
     return Listing(
-        format=_format_of(table_path, records),
+        format=_format_of(table_path, files, found[rows], lookup),
         root=root,
-        records=_with_stats(sorted(records, key=lambda record: record.id), files),
+        records=records,
         label_columns=("label", *label_columns[1:]) if label_columns else (),
         label_origin=f"table column {shown(list(label_columns), len(label_columns))}" if label_columns else NO_LABELS,
         failures=failures,
@@ -112,53 +114,55 @@ def list_table(table_path: Path, root: Path, files: FolderFiles, options: TableO
     )
 
 
-def _with_stats(records: list[Record], files: FolderFiles) -> Records:
-    """Pack records, with what the files that they name are like."""
-    packed = Records.of(records)
-    paths = [*files.images, *files.arrays]
-    stats = np.concatenate([np.full((0, 2), -1), *(files.stats[kind] for kind in ("images", "arrays") if getattr(files, kind))])
-    number = {path: position for position, path in enumerate(paths)}
-    found = stats[[number[record.source] for record in records]]
-    packed.sizes, packed.times = found[:, 0], found[:, 1]
-    return packed
+def _ids_of(column: Column) -> PackedStrings:
+    """Return the IDs that a column's values make."""
+    ids = ColumnBuilder(few=0)
+    for start in range(0, len(column), _BLOCK):
+        values = values_of(column.select(np.arange(start, min(start + _BLOCK, len(column)))))
+        ids.add([without_raw_suffix(value.removeprefix("./")) for value in values])
+    return ids.strings()
 
 
-class _Lookup:
-    """Finds the files that a table's value can mean.
-
-    A value names a file by its path, its path without ending, its name, or its name without ending; the first of
-    these that any file has counts.
-    """
-
-    def __init__(self, paths: Sequence[str]) -> None:
-        self.paths = paths
-        self._by_name: list[dict[str, list[str]]] = [{}, {}, {}, {}]
-        for path in paths:
-            stem = without_raw_suffix(path)
-            for names, name in zip(self._by_name, (path, stem, path.rpartition("/")[2], stem.rpartition("/")[2]), strict=True):
-                names.setdefault(name, []).append(path)
-
-    def find(self, value: str) -> list[str]:
-        name = value.removeprefix("./")
-        return next((names[name] for names in self._by_name if name in names), [])
-
-    def share(self, values: Sequence[str]) -> float:
-        """Return the share of values that name a file."""
-        return sum(bool(self.find(value)) for value in values) / len(values)
+def _found_files(root: Path, ids: PackedStrings, column: Column, lookup: FileLookup) -> tuple[Positions, list[Failure]]:
+    """Return which file each row names: int64, shape (n,), below 0 where it names none that can be taken; and why, of those."""
+    found, failures = lookup.find(column), []
+    taken = np.flatnonzero(found >= 0)
+    for start in range(0, len(taken), _BLOCK):
+        rows = taken[start : start + _BLOCK]
+        found[rows[[not is_text(lookup.paths[position]) for position in found[rows].tolist()]]] = NO_FILE
+    for row in np.flatnonzero(found < 0).tolist():
+        value = values_of(column.select(np.array([row])))[0]
+        why = _why_not_found(root, value, lookup.candidates(value))
+        failures.append(Failure(id=ids[row], source=printable(value), stage="find", error=why))
+    return found, failures
 
 
-def _check_columns(table_path: Path, frame: pd.DataFrame, named: Iterable[str]) -> None:
-    missing = [name for name in named if name not in frame.columns]
+def _sources_of(lookup: FileLookup, found: Positions) -> PackedStrings:
+    """Return the paths of files by their positions."""
+    sources = ColumnBuilder(few=0)
+    for start in range(0, len(found), _BLOCK):
+        sources.add([lookup.paths[position] for position in found[start : start + _BLOCK].tolist()])
+    return sources.strings()
+
+
+def _stats_of(files: FolderFiles, found: Positions) -> Stats:
+    """Return size and time of change of files, images before arrays, by their positions: int64, shape (2, n)."""
+    stats = np.concatenate([files.stats[kind] for kind in ("images", "arrays") if getattr(files, kind)])
+    return np.ascontiguousarray(stats[found].T)
+
+
+def _check_columns(table_path: Path, columns: list[str], named: Iterable[str]) -> None:
+    missing = [name for name in named if name not in columns]
     if missing:
-        raise SourceError(f"{table_path}: no column {shown(missing)}; the columns are {shown(list(frame.columns), 20)}")
+        raise SourceError(f"{table_path}: no column {shown(missing)}; the columns are {shown(columns, 20)}")
 
 
-def _find_path_column(table_path: Path, root: Path, frame: pd.DataFrame, options: TableOptions, lookup: _Lookup) -> str:
+def _find_path_column(table_path: Path, root: Path, columns: Mapping[str, Column], options: TableOptions, lookup: FileLookup) -> str:
     """Return the column whose values name files; the first rows are tried."""
-    candidates = [options.id_column] if options.id_column in frame.columns and options.path_column is None else list(frame.columns)
+    candidates = [options.id_column] if options.id_column in columns and options.path_column is None else list(columns)
     candidates = [name for name in candidates if name is not None and name not in {*options.label_columns, *options.other_columns}]
-    probe = frame.head(_PROBED_ROWS)
-    shares = {name: lookup.share(list(probe[name])) for name in candidates}
+    probe = np.arange(min(_PROBED_ROWS, *map(len, columns.values())))
+    shares = {name: sum(lookup.names_any(values_of(columns[name].select(probe)))) for name in candidates}
     best = [name for name in candidates if shares[name] and shares[name] == max(shares.values())]
     if not best:
         raise SourceError(
@@ -170,9 +174,9 @@ def _find_path_column(table_path: Path, root: Path, frame: pd.DataFrame, options
     return "path" if "path" in best else best[0]
 
 
-def _find_label_columns(table_path: Path, frame: pd.DataFrame, taken: set[str]) -> tuple[str, ...]:
+def _find_label_columns(table_path: Path, columns: Iterable[str], taken: set[str]) -> tuple[str, ...]:
     """Return the column called like a label, or the only one that is left."""
-    others = [name for name in frame.columns if name not in taken]
+    others = [name for name in columns if name not in taken]
     like_labels = [name for name in others if name.lower() in _LABEL_NAMES]
     if len(like_labels) == 1 or len(others) == 1:
         return tuple(like_labels or others)
@@ -191,22 +195,26 @@ def _check_label_names(table_path: Path, label_columns: Sequence[str]) -> None:
         )
 
 
-def _check_ids(table_path: Path, column: str, ids: list[str], lines: list[int]) -> None:
-    problems = [f"row {line}: ID {printable(id_)!r} {text}" for id_, line in zip(ids, lines, strict=True) if (text := name_problem(id_))]
+def _check_ids(table_path: Path, column: str, ids: PackedStrings, lines: npt.NDArray[np.int64]) -> None:
+    problems = []
+    for start in range(0, len(ids), _BLOCK):
+        block = ids.take(np.arange(start, min(start + _BLOCK, len(ids))))
+        found = name_problems(block)
+        problems += [f"row {lines[start + place]}: ID {printable(block[place])!r} {text}" for place, text in found.items()]
     for position, earlier in collisions(ids):
-        same = "stands already" if ids[position] == ids[earlier] else f"is on a case-insensitive disk the same as {ids[earlier]!r}"
-        problems.append(f"row {lines[position]}: ID {printable(ids[position])!r} {same} in row {lines[earlier]}")
+        one, other = ids[position], ids[earlier]
+        same = "stands already" if one == other else f"is on a case-insensitive disk the same as {other!r}"
+        problems.append(f"row {lines[position]}: ID {printable(one)!r} {same} in row {lines[earlier]}")
     if problems:
         raise SourceError(f"{table_path}: {counted(len(problems), 'problem')} with the IDs of column {column!r}:", problems)
 
 
-def _check_labels(table_path: Path, frame: pd.DataFrame, label_columns: Sequence[str], lines: list[int]) -> None:
-    problems = [
-        f"row {line}: column {name!r} is empty"
-        for name in label_columns
-        for label, line in zip(frame[name], lines, strict=True)
-        if not any(map(str.strip, split_label(label)))
-    ]
+def _check_labels(table_path: Path, table: RawTable, label_columns: Sequence[str]) -> None:
+    problems = []
+    for name in label_columns:
+        column = coded(table.columns[name])
+        empty = [label for label in column.distinct if not any(map(str.strip, split_label(label)))]
+        problems += [f"row {line}: column {name!r} is empty" for line in table.lines[is_in(column, empty)]]
     if problems:
         raise SourceError(
             f"{table_path}: {counted(len(problems), 'label')} missing; fill them in, or pass --allow-empty-labels to keep them without",
@@ -214,17 +222,17 @@ def _check_labels(table_path: Path, frame: pd.DataFrame, label_columns: Sequence
         )
 
 
-def _kept_columns(frame: pd.DataFrame, taken: set[str], label_columns: Sequence[str]) -> tuple[list[str], list[str]]:
+def _kept_columns(columns: Sequence[str], taken: set[str], label_columns: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return the columns to carry over under their own names, and those whose names the manifest needs itself."""
-    others = [name for name in frame.columns if name not in taken and name not in label_columns[:1]]
+    others = [name for name in columns if name not in taken and name not in label_columns[:1]]
     kept = [name for name in others if name in _FROM_TABLE or name not in COLUMN_NAMES]
     return kept, [name for name in others if name not in kept]
 
 
-def _describe_labels(frame: pd.DataFrame, label_columns: Sequence[str]) -> str:
+def _describe_labels(columns: Mapping[str, Column], label_columns: Sequence[str]) -> str:
     if not label_columns:
         return "none, as the table has no further column"
-    return ", ".join(f"column {name!r} with {counted(frame[name].nunique(), 'distinct value')}" for name in label_columns)
+    return ", ".join(f"column {name!r} with {counted(len(coded(columns[name]).distinct), 'distinct value')}" for name in label_columns)
 
 
 def _why_not_found(root: Path, value: str, found: list[str]) -> str:
@@ -235,9 +243,9 @@ def _why_not_found(root: Path, value: str, found: list[str]) -> str:
     return f"no file {printable(value)!r} below {root}"
 
 
-def _format_of(table_path: Path, records: Sequence[Record]) -> SourceFormat:
-    arrays = [record.source for record in records if suffix_of(record.source) in ARRAY_SUFFIXES]
-    if arrays and len(arrays) != len(records):
-        image = next(record.source for record in records if suffix_of(record.source) not in ARRAY_SUFFIXES)
-        raise SourceError(f"{table_path}: names images ({image!r}) and arrays ({arrays[0]!r}); a dataset holds one or the other")
-    return "arrays" if arrays else "images"
+def _format_of(table_path: Path, files: FolderFiles, found: Positions, lookup: FileLookup) -> SourceFormat:
+    are_arrays = found >= len(files.images)
+    if are_arrays.any() and not are_arrays.all():
+        image, array = (lookup.paths[int(found[np.argmax(which)])] for which in (~are_arrays, are_arrays))
+        raise SourceError(f"{table_path}: names images ({image!r}) and arrays ({array!r}); a dataset holds one or the other")
+    return "arrays" if are_arrays.any() else "images"

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manifests import joining
-from manifests.joining import Finder, are_equal, positions_among, same_each
+from manifests.joining import Finder, MatchFinder, are_equal, positions_among, same_each
 from manifests.strings import PackedStrings, are_all
 
 TEXTS = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=3), unique=True, max_size=20)
@@ -54,3 +54,16 @@ def test_strings_are_compared_one_by_one(pairs: list[tuple[str, str | None]], bl
         patch.setattr(joining, "_BLOCK", block)
         assert same_each(packed(one), packed(other)).tolist() == [text == another for text, another in zip(one, other, strict=True)]
         assert are_equal(packed(one), packed(other)) == (one == other)
+
+
+@given(st.lists(TEXT, max_size=20), st.lists(TEXT, max_size=20), st.booleans())
+def test_strings_are_found_among_others_that_stand_there_several_times(sought: list[str], among: list[str], collide: bool) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        if collide:  # as if all hashes were one
+            patch.setattr(joining, "hash", lambda _: 7, raising=False)
+        finder = MatchFinder(PackedStrings(among))
+        first, again = finder.find([text.encode() for text in sought])
+        places = [[place for place, text in enumerate(among) if text == one] for one in sought]
+        assert first.tolist() == [one[0] if one else -1 for one in places]
+        assert again.tolist() == [len(one) > 1 for one in places]
+        assert [finder.places(text.encode()) for text in sought] == places
