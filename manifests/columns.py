@@ -220,6 +220,8 @@ def values_of(column: Column) -> list[str]:
     """Return each row's value; rows of one value share its string where the column is by codes."""
     if isinstance(column, PackedStrings):
         return column.take(np.arange(len(column))) if len(column) <= _CHUNK else list(column)
+    if len(column) < len(column.distinct):
+        return column.distinct.take(column.codes.astype(np.int64))
     texts = list(column.distinct)
     return [texts[code] for code in column.codes.tolist()]
 

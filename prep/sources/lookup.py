@@ -77,5 +77,5 @@ def _sought(value: str) -> bytes:
 
 
 def _encoded(text: str) -> bytes:
-    """Return a text in UTF-8; of a file's name, the bytes that are none are as they are."""
-    return text.encode(errors="surrogateescape")
+    """Return a text in UTF-8; bytes of a file's name that are none are told apart from all text by how Python reads them."""
+    return text.encode(errors="surrogatepass")

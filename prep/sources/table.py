@@ -85,7 +85,6 @@ def list_table(table_path: Path, root: Path, files: FolderFiles, options: TableO
             f"{table_path}: not one row's file could be found by column {path_column!r} below {root}:",
             [f"row {line}: {failure.error}" for failure, line in zip(failures, table.lines.tolist(), strict=True)],
         )
-    rows = rows[ids.select(rows).order()]
     sizes, times = _stats_of(files, found[rows])
     records = Records(
         ids.select(rows),
@@ -95,7 +94,7 @@ def list_table(table_path: Path, root: Path, files: FolderFiles, options: TableO
         sizes=sizes,
         times=times,
     )
-    check_distinct(records)
+    check_distinct(records)  # in the order of the table, as the user sees it
     unnamed = len(lookup.paths) - len(np.unique(found[rows]))
     notes = [
         f"table: {table_path.name}, {counted(len(table), 'row')}; IDs from column {id_column!r}, files from column {path_column!r}",
@@ -106,7 +105,7 @@ def list_table(table_path: Path, root: Path, files: FolderFiles, options: TableO
     return Listing(
         format=_format_of(table_path, files, found[rows], lookup),
         root=root,
-        records=records,
+        records=records.select(records.ids.order()),
         label_columns=("label", *label_columns[1:]) if label_columns else (),
         label_origin=f"table column {shown(list(label_columns), len(label_columns))}" if label_columns else NO_LABELS,
         failures=failures,
@@ -130,10 +129,12 @@ def _found_files(root: Path, ids: PackedStrings, column: Column, lookup: FileLoo
     for start in range(0, len(taken), _BLOCK):
         rows = taken[start : start + _BLOCK]
         found[rows[[not is_text(lookup.paths[position]) for position in found[rows].tolist()]]] = NO_FILE
-    for row in np.flatnonzero(found < 0).tolist():
-        value = values_of(column.select(np.array([row])))[0]
-        why = _why_not_found(root, value, lookup.candidates(value))
-        failures.append(Failure(id=ids[row], source=printable(value), stage="find", error=why))
+    missing = np.flatnonzero(found < 0)
+    for start in range(0, len(missing), _BLOCK):
+        rows = missing[start : start + _BLOCK]
+        for id_, value in zip(ids.take(rows), values_of(column.select(rows)), strict=True):
+            why = _why_not_found(root, value, lookup.candidates(value))
+            failures.append(Failure(id=id_, source=printable(value), stage="find", error=why))
     return found, failures
 
 

@@ -86,3 +86,10 @@ def test_columns_by_codes_stay_so_when_they_are_joined() -> None:
     column = joined_column([built([["a", "b"]], None), blank_column(2), built([["b", "c"]], None)])
     assert isinstance(column, Coded)
     check_column(column, ["a", "b", "", "", "b", "c"])
+
+
+def test_few_rows_of_a_column_of_many_values_take_only_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    column = packed_column([str(number) for number in range(1000)])
+    assert isinstance(column, Coded)
+    monkeypatch.setattr(PackedStrings, "__iter__", lambda _: pytest.fail("all of them are taken"))
+    assert values_of(column.select(np.array([7, 3, 7]))) == ["7", "3", "7"]

@@ -142,6 +142,14 @@ def test_what_was_found_is_told(listed: Any) -> None:
     ]
 
 
+def test_what_is_wrong_is_told_in_the_order_of_the_table(listed: Any) -> None:
+    text = "path,id,label\nz.png,z.npy/q,1\nz.png,z,1\nb.png,b.npy/q,1\nb.png,b,1\n"
+    with pytest.raises(SourceError, match=r"ID 'z.npy/q' needs a folder where ID 'z' has its shard\n.*ID 'b.npy/q' needs"):
+        listed(text, "z.png", "b.png", id_column="id", path_column="path")
+    with pytest.raises(SourceError, match=r"names images \('z.png'\) and arrays \('y.npy'\)"):
+        listed("path,label\nz.png,1\ny.npy,1\nb.png,1\na.npy,1\n", "z.png", "b.png", "y.npy", "a.npy")
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [
