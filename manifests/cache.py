@@ -88,17 +88,14 @@ class StampedFile(io.RawIOBase):
 
     def stamp(self) -> Stamp:
         """Return the state of the file that was read."""
-        status = self.status
-        sha256 = None if self._digest is None else self._digest.hexdigest()
-        return Stamp(status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, sha256)
+        return _stamp(self.status, None if self._digest is None else self._digest.hexdigest())
 
 
 def stamp_of(path: Path) -> Stamp | None:
     """Return the state of a manifest that is to be read; None where there is none, or it cannot be read."""
     try:
         with StampedFile(path) as file:
-            status = file.status
-            if _is_recent(status.st_mtime_ns, status.st_ctime_ns):
+            if _is_recent(file.status.st_mtime_ns, file.status.st_ctime_ns):
                 while file.read(_READ_BYTES):
                     pass
             return file.stamp()
@@ -112,12 +109,14 @@ def is_of(file: io.BufferedReader, stamp: Stamp) -> bool:
     Raises:
         OSError: it cannot be read.
     """
-    status = os.fstat(file.fileno())
-    state = Stamp(status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, stamp.sha256)
-    if state != stamp:
+    if _stamp(os.fstat(file.fileno()), stamp.sha256) != stamp:
         return False
     file.seek(0)
     return stamp.sha256 is None or hashlib.file_digest(file, "sha256").hexdigest() == stamp.sha256
+
+
+def _stamp(status: os.stat_result, sha256: str | None) -> Stamp:
+    return Stamp(status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, sha256)
 
 
 def _is_recent(mtime_ns: int, ctime_ns: int) -> bool:
@@ -137,8 +136,7 @@ def cached_table(path: Path) -> Table | None:
             found = _read(place)
             if found is not None:
                 table, stamp = found
-                state = Stamp(status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, stamp.sha256)
-                if stamp == state:
+                if stamp == _stamp(status, stamp.sha256):
                     settled = _settled(path, stamp)
                     if settled != stamp:
                         keep_table(table, path, settled)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -110,10 +110,12 @@ class ColumnBuilder:
     def add_bytes(self, encoded: Sequence[bytes]) -> None:
         """Append rows that are bytes, UTF-8 or not, to a column that keeps no codes."""
         self._rows += len(encoded)
-        self._texts.append((np.fromiter(map(len, encoded), dtype=np.int64, count=len(encoded)), b"".join(encoded)))
+        self._add_encoded(encoded)
 
     def _add_texts(self, strings: Iterable[str]) -> None:
-        encoded = [string.encode() for string in strings]
+        self._add_encoded([string.encode() for string in strings])
+
+    def _add_encoded(self, encoded: Sequence[bytes]) -> None:
         self._texts.append((np.fromiter(map(len, encoded), dtype=np.int64, count=len(encoded)), b"".join(encoded)))
 
 
@@ -196,6 +198,19 @@ def is_in(column: Column, wanted: Collection[str]) -> npt.NDArray[np.bool_]:
         items = column.take_bytes(np.arange(start, min(start + _CHUNK, len(column))))
         found[start : start + _CHUNK] = np.fromiter(map(sought.__contains__, items), dtype=np.bool_, count=len(items))
     return found
+
+
+def mapped_column(column: Column, function: Callable[[str], str]) -> Column:
+    """Return what a function makes of each value; of rows of one value it is asked once where the column is by codes."""
+    if isinstance(column, Coded):
+        builder = ColumnBuilder(few=None)
+        builder.add(list(map(function, column.distinct)))
+        made = builder.coded()
+        return Coded(codes=column.spread(made.codes), distinct=made.distinct)
+    builder = ColumnBuilder()
+    for start in range(0, len(column), _CHUNK):
+        builder.add(list(map(function, column.take(np.arange(start, min(start + _CHUNK, len(column)))))))
+    return builder.column()
 
 
 def same_values(one: Column, other: Column) -> npt.NDArray[np.bool_]:

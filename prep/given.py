@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from manifests.columns import Column, ColumnBuilder, coded, is_in, values_of
+from manifests.columns import Column, coded, is_in, mapped_column
 from prep.errors import SourceError, UsageError
 from prep.records import Records
 from prep.splits import SplitSpec
 from prep.text import counted, printable, shown
 
 _MAX_NAME = 200
-
-_BLOCK = 65_536
 
 
 def groups_of(records: Records, spec: SplitSpec | None) -> Column | None:
@@ -32,7 +30,7 @@ def groups_of(records: Records, spec: SplitSpec | None) -> Column | None:
         return _groups_by_path(records, spec.group_regex)
     name = spec.group_by if spec is not None and spec.group_by else "group"
     if name in records.columns:
-        return _mapped(records.columns[name], str.strip)
+        return mapped_column(records.columns[name], str.strip)
     if spec is not None and spec.group_by:
         raise _no_column("--group-by", name)
     return None
@@ -46,21 +44,13 @@ def _groups_by_path(records: Records, pattern: str) -> Column:
         match = regex.search(source)
         return "" if match is None else match[which] or ""
 
-    groups = _mapped(records.sources, group_of)
+    groups = mapped_column(records.sources, group_of)
     unmatched = [printable(source) for source in records.sources.select(np.flatnonzero(is_in(groups, [""])))]
     if unmatched:
         raise SourceError(
             f"{counted(len(unmatched), 'path')} of which the pattern of groups {pattern!r} finds no group; mend the pattern:", unmatched
         )
     return groups
-
-
-def _mapped(column: Column, function: Callable[[str], str]) -> Column:
-    """Return what a function makes of each value."""
-    builder = ColumnBuilder()
-    for start in range(0, len(column), _BLOCK):
-        builder.add(list(map(function, values_of(column.select(np.arange(start, min(start + _BLOCK, len(column))))))))
-    return builder.column()
 
 
 def splits_given(records: Records, spec: SplitSpec) -> Column:
@@ -86,7 +76,7 @@ def splits_given(records: Records, spec: SplitSpec) -> Column:
 
 
 def _splits_by_folder(records: Records, folders: Sequence[str]) -> Column:
-    splits = _mapped(records.sources, lambda source: source.split("/", 1)[0] if "/" in source else "")
+    splits = mapped_column(records.sources, lambda source: source.split("/", 1)[0] if "/" in source else "")
     outside = [printable(source) for source in records.sources.select(np.flatnonzero(~is_in(splits, folders)))]
     if outside:
         raise SourceError(

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from manifests.columns import Column, ColumnBuilder, blank_column, coded, is_in, values_of
+from manifests.columns import Column, ColumnBuilder, as_packed, blank_column, coded, is_in, mapped_column, values_of
 from manifests.names import collisions, name_problems
 from manifests.schema import COLUMN_NAMES, split_label
 from manifests.strings import PackedStrings, Positions
@@ -72,7 +72,7 @@ def list_table(table_path: Path, root: Path, files: FolderFiles, options: TableO
     id_column = options.id_column or ("id" if "id" in columns else path_column)
     label_columns = options.label_columns or _find_label_columns(table_path, columns, {id_column, path_column, *options.other_columns})
     _check_label_names(table_path, label_columns)
-    ids = _ids_of(columns[id_column])
+    ids = as_packed(mapped_column(columns[id_column], lambda value: without_raw_suffix(value.removeprefix("./"))))
     _check_ids(table_path, id_column, ids, table.lines)
     if not options.allow_empty_labels:
         _check_labels(table_path, table, label_columns)
@@ -111,15 +111,6 @@ def list_table(table_path: Path, root: Path, files: FolderFiles, options: TableO
         failures=failures,
         notes=notes,
     )
-
-
-def _ids_of(column: Column) -> PackedStrings:
-    """Return the IDs that a column's values make."""
-    ids = ColumnBuilder(few=0)
-    for start in range(0, len(column), _BLOCK):
-        values = values_of(column.select(np.arange(start, min(start + _BLOCK, len(column)))))
-        ids.add([without_raw_suffix(value.removeprefix("./")) for value in values])
-    return ids.strings()
 
 
 def _found_files(root: Path, ids: PackedStrings, column: Column, lookup: FileLookup) -> tuple[Positions, list[Failure]]:

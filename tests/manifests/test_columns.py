@@ -15,6 +15,7 @@ from manifests.columns import (
     coded,
     is_in,
     joined_column,
+    mapped_column,
     packed_column,
     value_counts,
     values_of,
@@ -93,3 +94,9 @@ def test_few_rows_of_a_column_of_many_values_take_only_theirs(monkeypatch: pytes
     assert isinstance(column, Coded)
     monkeypatch.setattr(PackedStrings, "__iter__", lambda _: pytest.fail("all of them are taken"))
     assert values_of(column.select(np.array([7, 3, 7]))) == ["7", "3", "7"]
+
+
+@given(st.lists(TEXT), st.sampled_from([None, 0, 3]))
+def test_a_function_is_of_each_value(values: list[str], few: int | None) -> None:
+    column = built([values], few)
+    check_column(mapped_column(column, lambda value: value[:1].strip()), [value[:1].strip() for value in values])

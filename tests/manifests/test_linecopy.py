@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manifests import InvalidManifestError, cache, linecopy, load_manifest, store
@@ -86,6 +86,7 @@ def test_bytes_are_those_of_a_manifest_written_from_nothing(tmp_path: Path) -> N
     """Whatever was added, removed or changed, and whether or not lines can be copied."""
     copied = 0
 
+    @settings(deadline=None)  # each manifest is flushed to the disk
     @given(PAIRS, st.integers(0, 12), NAMES)
     def check(pair: tuple[Rows, Rows], kept: int, names: Sequence[str]) -> None:
         nonlocal copied
