@@ -24,15 +24,32 @@ def owners_of(rows: Table, records: Records) -> Positions:
     if "source" not in rows or not len(records):
         return owners
     sources = as_packed(rows.column("source"))
-    owned = np.flatnonzero(owners >= 0)
-    is_of_other_file = ~same_each(sources.select(owned), records.sources.select(owners[owned]))
-    doubtful = owned[is_of_other_file]
-    for these, others in ((doubtful, owned[~is_of_other_file]), (np.flatnonzero(owners < 0), None)):
-        with_own = owners[owned if others is None else others]
-        numbered, found = _by_stem(row_ids, these, records.ids)
-        same = same_each(sources.select(numbered), records.sources.select(found)) & ~np.isin(found, with_own)
-        owners[numbered[same]] = found[same]
+    by_id = np.flatnonzero(owners >= 0)
+    is_of_other_file = ~same_each(sources.select(by_id), records.sources.select(owners[by_id]))
+    doubtful, certain = by_id[is_of_other_file], by_id[~is_of_other_file]
+    moved = _give_to_stems(owners, doubtful, owners[certain], row_ids=row_ids, sources=sources, records=records)
+    with_own = owners[np.setdiff1d(by_id, moved, assume_unique=True)]
+    _give_to_stems(owners, np.flatnonzero(owners < 0), with_own, row_ids=row_ids, sources=sources, records=records)
     return owners
+
+
+def _give_to_stems(
+    owners: Positions, rows: Positions, with_own: Positions, *, row_ids: PackedStrings, sources: PackedStrings, records: Records
+) -> Positions:
+    """Give rows to the records that they are samples of by their ID and their raw file, and return which.
+
+    Args:
+        owners: of all rows; changed in place.
+        rows: that may be given: int64.
+        with_own: records with a row of their own, which have no samples: int64.
+        row_ids: of all rows.
+        sources: of all rows.
+        records: all of them.
+    """
+    numbered, found = _by_stem(row_ids, rows, records.ids)
+    is_theirs = same_each(sources.select(numbered), records.sources.select(found)) & ~np.isin(found, with_own)
+    owners[numbered[is_theirs]] = found[is_theirs]
+    return numbered[is_theirs]
 
 
 def _by_stem(row_ids: PackedStrings, rows: Positions, records: PackedStrings) -> tuple[Positions, Positions]:

@@ -140,7 +140,11 @@ def test_an_image_that_is_called_as_a_tile_of_another_is_none_of_it(pets: Path, 
     build(pets, out)
     ids = [f"cats/{name}-{number:04d}" for name in ("001", "001-0001") for number in range(4)]
     assert [id_ for id_ in load_manifest(out).ids if id_.startswith("cats/001")] == sorted(ids)
-    assert build(pets, out, "--json").json["rebuilt"] == 0
+    before = snapshot(out)
+    for flags in ((), ("--prune",)):
+        summary = build(pets, out, *flags, "--json").json
+        assert (summary["rebuilt"], summary["gone"], summary["removed"], summary["kept"]) == (0, 0, 0, summary["found"])
+        assert snapshot(out) == before
     other.unlink()
     build(pets, out, "--prune")
     assert [id_ for id_ in load_manifest(out).ids if id_.startswith("cats/001")] == ids[:4]
