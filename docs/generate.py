@@ -6,18 +6,20 @@ python docs/generate.py [--check]
 from __future__ import annotations
 
 import argparse
+import ast
 import dataclasses
 import inspect
 import sys
+import tomllib
 from pathlib import Path
 
 import click
 
-from manifests.schema import COLUMNS
-from prep.cli import cli
-from prep.recipefile import SECTIONS
+from manifests.format.schema import COLUMNS
+from prep.build.recipe.read_toml import sections
+from prep.cli.app import cli
+from prep.transforms.interface.transform import Transform
 from prep.transforms.registry import TRANSFORMS
-from prep.transforms.transform import Transform
 
 DOCS = Path(__file__).parent
 BEGIN, END = "<!-- generated: {name} -->", "<!-- end: {name} -->"
@@ -67,7 +69,7 @@ def _cell(option: click.Option) -> str:
 def recipe_sections() -> str:
     """Return the sections of a recipe and their keys as a Markdown table."""
     rows = ["| section | key | what | expected |", "|---|---|---|---|"]
-    for section, keys in SECTIONS.items():
+    for section, keys in sections().items():
         rows += [f"| `[{section}]` | `{key}` | {doc} | {kind.expected} |" for key, (kind, doc) in keys.items()]
     return "\n".join(rows)
 
@@ -93,7 +95,52 @@ def _default(default: object) -> str:
     return "" if default is None else f"`{default!r}`".replace("'", '"')
 
 
+def room_tables() -> str:
+    """Return the rooms of each package as Markdown tables: what lives there, and what it may import by the contracts of import-linter."""
+    with (DOCS.parent / "pyproject.toml").open("rb") as file:
+        contracts = tomllib.load(file)["tool"]["importlinter"]["contracts"]
+    layers = {contract["containers"][0]: contract["layers"] for contract in contracts if "containers" in contract}
+    return "\n\n".join(_room_table(package, layers) for package in ("prep", "loader", "manifests"))
+
+
+def _room_table(package: str, layers: dict[str, list[str]]) -> str:
+    rows = [f"| room of `{package}/` | what lives there | may import |", "|---|---|---|", *_rooms(package, "", layers)]
+    return "\n".join(rows)
+
+
+def _rooms(package: str, prefix: str, layers: dict[str, list[str]]) -> list[str]:
+    """Return a row for each room, highest layer first; the rooms within one come right behind it."""
+    root = DOCS.parent / package.replace(".", "/")
+    groups = [layer.split(" | ") for layer in layers[package]]
+    rows = []
+    for number, group in enumerate(groups):
+        below = ", ".join(_room(root, prefix, name) for name in groups[number + 1]) + " and below" if number + 1 < len(groups) else ""
+        if number + 2 == len(groups):
+            below = below.removesuffix(" and below")
+        for name in group:
+            path = root / name
+            rows.append(f"| {_room(root, prefix, name)} | {_first_line(path)} | {below or '-'} |")
+            if path.is_dir():
+                inner = f"{package}.{name}"
+                if inner in layers:
+                    rows += _rooms(inner, f"{prefix}{name}/", layers)
+                else:
+                    within = sorted(folder for folder in path.iterdir() if (folder / "__init__.py").is_file())
+                    rows += [f"| {_room(path, f'{prefix}{name}/', each.name)} | {_first_line(each)} | as `{name}/` |" for each in within]
+    return rows
+
+
+def _room(folder: Path, prefix: str, name: str) -> str:
+    return f"`{prefix}{name}/`" if (folder / name).is_dir() else f"`{prefix}{name}.py`"
+
+
+def _first_line(path: Path) -> str:
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    return (ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "").partition("\n")[0]
+
+
 GENERATED = {
+    "architecture.md": {"rooms": room_tables},
     "manifest-format.md": {"columns": columns_table},
     "cli.md": {"commands": command_reference},
     "guides/recipes.md": {"sections": recipe_sections, "transforms": transform_reference},

@@ -1,58 +1,21 @@
-"""Feeding `model.fit` from a manifest of per-ID shards."""
+"""Feeding Keras' `model.fit` with batches from a dataset: `ManifestSequence`, its callbacks, and the tools around it.
 
-from __future__ import annotations
+```
+manifest -> index -> order -> [read -> transform -> batch] -> sequence -> model.fit
+```
 
-from typing import TYPE_CHECKING
+A manifest's rows become an index: IDs, files, encoded labels, weights. Batch i of pass p is a function of the index, the seed, p and i:
+the order says which samples it has, their shards are read into its rows, and the user's transforms are applied. The part in brackets runs
+where the batch is asked for, or ahead of that in threads or worker processes. The sequence walks through the passes as Keras asks.
 
-from manifests.lazy import lazy_names
+- `callbacks/`: `ResumeCallback` and `FeedMonitor`
+- `doctor/`: `python -m loader.doctor`, and `stats()`: where the time goes
+- `workers/`: threads and processes that make batches ahead, in shared memory
+- `passes/`: which batch comes next, whoever asks for it
+- `feed/`: what batch i of pass p is: index, order, reading, labels, sampling, transforms
+- `augment/`: augmentations for `transform` and `batch_transform`
+"""
 
-if TYPE_CHECKING:
-    from loader.callbacks import FeedMonitor, ResumeCallback
-    from loader.errors import (
-        BatchIndexError,
-        LabelError,
-        LoaderError,
-        OptionError,
-        ResumeError,
-        SamplesError,
-        ShardError,
-        TransformError,
-        WorkerError,
-    )
-    from loader.sequence import ManifestSequence
-    from loader.stats import Stats
+import lazy_loader
 
-__all__ = [
-    "BatchIndexError",
-    "FeedMonitor",
-    "LabelError",
-    "LoaderError",
-    "ManifestSequence",
-    "OptionError",
-    "ResumeCallback",
-    "ResumeError",
-    "SamplesError",
-    "ShardError",
-    "Stats",
-    "TransformError",
-    "WorkerError",
-]
-
-__getattr__ = lazy_names(
-    "loader",
-    {
-        "BatchIndexError": "errors",
-        "FeedMonitor": "callbacks",
-        "LabelError": "errors",
-        "LoaderError": "errors",
-        "ManifestSequence": "sequence",
-        "OptionError": "errors",
-        "ResumeCallback": "callbacks",
-        "ResumeError": "errors",
-        "SamplesError": "errors",
-        "ShardError": "errors",
-        "Stats": "stats",
-        "TransformError": "errors",
-        "WorkerError": "errors",
-    },
-)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,7 +1,7 @@
 """The errors of `loader`; catch `LoaderError` for all of them.
 
 LoaderError
-├── OptionError        an argument that cannot be used (also a ValueError)
+├── OptionError        an invalid argument (also a ValueError)
 ├── BatchIndexError    a batch that the sequence does not have (also an IndexError)
 ├── SamplesError       samples that cannot make one feed: none at all, unsafe IDs, packs, several shapes
 ├── LabelError         labels that are missing, unknown or not of the label mode's kind
@@ -14,13 +14,23 @@ LoaderError
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
 
 SHOWN_PROBLEMS = 10
-"""How many of a list's items a message spells out."""
+"""Items of a list that a message shows."""
+
+
+class Values(Protocol):
+    """A value for each sample: a list, or a column of `loader.feed.columns`."""
+
+    def __getitem__(self, position: int, /) -> object: ...
 
 
 class LoaderError(Exception):
-    """Base of every error that `loader` raises on purpose."""
+    """Base class of all errors that `loader` raises."""
 
 
 class OptionError(LoaderError, ValueError):
@@ -32,7 +42,7 @@ class BatchIndexError(LoaderError, IndexError):
 
 
 class SamplesError(LoaderError):
-    """Samples that cannot make one feed, whatever the arguments."""
+    """Samples that cannot be fed together, whatever the arguments."""
 
 
 class LabelError(LoaderError):
@@ -44,14 +54,14 @@ class ShardError(LoaderError):
 
     Attributes:
         id: of the sample.
-        path: of the shard, as it was opened.
-        expected: shape and dtype that the feed needs.
-        found: what is there instead.
-        advice: what to do about it.
+        path: of the shard.
+        expected: the shape and dtype that the feed needs.
+        found: what was found instead.
+        advice: what to do.
     """
 
     def __init__(self, id_: str, path: str, expected: str, found: str, advice: str) -> None:
-        # The five arguments are the exception's own, so that it survives pickling between processes.
+        # All five are passed on, so that the exception can be pickled.
         super().__init__(id_, path, expected, found, advice)
         self.id = id_
         self.path = path
@@ -64,19 +74,19 @@ class ShardError(LoaderError):
 
 
 class TransformError(LoaderError):
-    """A user's transform cannot be sent to workers, or returned what no batch can be made of; the message names the ID."""
+    """A user's transform that cannot be sent to workers, or that returned something unusable; the message names the ID."""
 
 
 class ResumeError(LoaderError):
-    """A training's state cannot be read or written, or belongs to another training; the message names its folder."""
+    """A training state that cannot be read or written, or is of another training; the message names its folder."""
 
 
 class WorkerError(LoaderError):
-    """Worker processes died or hung at a batch, whose IDs are named, or could not start."""
+    """Worker processes that died, hung or could not start; the message names the IDs of the batch."""
 
 
 def listing(items: Sequence[str], total: int | None = None) -> str:
-    """Join the first items of a list for a message, saying how many more there are.
+    """Join the first items of a list for a message, and say how many more there are.
 
     Args:
         items: all of them, or at least the first `SHOWN_PROBLEMS`.
@@ -84,3 +94,19 @@ def listing(items: Sequence[str], total: int | None = None) -> str:
     """
     more = (len(items) if total is None else total) - SHOWN_PROBLEMS
     return ", ".join(items[:SHOWN_PROBLEMS]) + (f", ... and {more} more" if more > 0 else "")
+
+
+def samples_with(kind: str, wrong: npt.NDArray[np.int64], values: Values, ids: Values, paths: Values) -> str:
+    """Say how many samples have a problem, and list the first of them.
+
+    Args:
+        kind: the problem.
+        wrong: int64, shape (k,): positions of these samples.
+        values: one a sample; shown where they are not empty.
+        ids: one a sample.
+        paths: one a sample.
+    """
+    shown = [(ids[p], paths[p], values[p]) for p in wrong[:SHOWN_PROBLEMS].tolist()]
+    where = [f"ID {id_!r} ({path})" + (f" has {value!r}" if value != "" else "") for id_, path, value in shown]
+    count = "1 sample" if len(wrong) == 1 else f"{len(wrong)} samples"
+    return f"{count} with {kind}: {listing(where, len(wrong))}"

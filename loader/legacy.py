@@ -1,19 +1,27 @@
-"""`ManifestSequence` for legacy Keras, `tf_keras`: the only file of the project that imports it. It does not import Keras 3."""
+"""`ManifestSequence` for legacy Keras (`tf_keras`): the only file that imports it. It does not import Keras 3."""
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, ClassVar, Self
 
 import tf_keras
 
 from loader.batches import ManifestBatches
-from loader.epochs import EpochCounter
-from loader.options import WorkerOptions
-from loader.passes import PassCounter
+from loader.errors import OptionError
+from loader.feed.feed import Batch
+from loader.feed.index.index import Index
+from loader.feed.options import FeedOptions, WorkerOptions
+from loader.passes.counter import PassCounter
+from loader.passes.legacy_epochs import EpochCounter
+
+_REMEMBERED = 16
+"""Generators of Keras that are remembered: those of epochs that `steps_per_epoch` ended early are never asked again."""
 
 
 class ManifestSequence(ManifestBatches, tf_keras.utils.Sequence):  # type: ignore[misc]  # Keras ships no types
@@ -37,6 +45,11 @@ class ManifestSequence(ManifestBatches, tf_keras.utils.Sequence):  # type: ignor
     is_shell: ClassVar[bool] = True
     _passes: EpochCounter
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "__getitem__" in vars(cls):
+            cls.__getitem__ = _walking(vars(cls)["__getitem__"])  # type: ignore[method-assign]  # see `_walking`
+
     def __len__(self) -> int:
         """Return the number of batches in a pass."""
         enqueuer = _asking_enqueuer(self)
@@ -51,10 +64,14 @@ class ManifestSequence(ManifestBatches, tf_keras.utils.Sequence):  # type: ignor
             return  # it says so when its last batch was taken, too early or too late; `fit` says it again
         self._ledger.pause()
         ended = None if caller is None or not _is_keras(caller) else _ended_epoch(caller)
-        if ended is None:
-            self._passes.end()
-        else:
-            self._passes.finish(ended[0], goes_on=ended[1])
+        if ended is None or not self._passes.finish(ended[0], goes_on=ended[1]):
+            self._passes.end_epoch(self._limit)
+
+    def _assemble(self, index: Index, options: FeedOptions) -> None:
+        super()._assemble(index, options)
+        if len(self) != self.whole_pass:
+            raise OptionError(f"{type(self).__name__} overrides __len__, and legacy Keras takes whole passes; use drop_remainder=True")
+        self._walks: dict[FrameType, Iterator[Batch]] = {}
 
     def _pass_counter(self) -> PassCounter:
         return EpochCounter(self._feed.num_batches, repeat=self._repeat)
@@ -88,7 +105,7 @@ class _InPlaceOfPool:
 
     def __init__(self, sequence: ManifestSequence, enqueuer: Any) -> None:
         self._enqueuer = enqueuer
-        self._left = None if sequence.repeats else len(sequence)
+        self._left = None if sequence.repeats else sequence._limit  # noqa: SLF001  # of the same file's class
         self._batches = iter(sequence)
 
     def apply_async(self, *_: Any) -> Self:
@@ -107,6 +124,35 @@ class _InPlaceOfPool:
 
     def close(self) -> None:
         """Do nothing: the enqueuer closes a pool after each pass, and a walk may go on."""
+
+
+def _walking(getitem: Callable[[Any, int], Batch]) -> Callable[[Any, int], Batch]:
+    """Return a `__getitem__` that gives a generator in which Keras walks the next batch of its own walk.
+
+    Keras names the batches there in an order that it shuffles itself, and no epoch of its goes on behind the one before.
+    """
+
+    @functools.wraps(getitem)
+    def walking(self: Any, index: int) -> Batch:
+        caller = sys._getframe(1) if hasattr(sys, "_getframe") else None  # noqa: SLF001  # documented, if underlined
+        if caller is None or not _walks_through(caller, self):
+            return getitem(self, index)
+        walks: dict[FrameType, Iterator[Batch]] = self._walks
+        if caller not in walks:
+            walks[caller] = self._batches(by_keras=True)
+            if len(walks) > _REMEMBERED:
+                del walks[next(iter(walks))]
+        return next(walks[caller])
+
+    return walking
+
+
+def _walks_through(frame: FrameType, sequence: ManifestSequence) -> bool:
+    """Return whether a frame is that of a generator in which Keras walks through a sequence, without workers."""
+    return bool(frame.f_code.co_flags & inspect.CO_GENERATOR) and _is_keras(frame) and frame.f_locals.get("x") is sequence
+
+
+ManifestSequence.__getitem__ = _walking(ManifestBatches.__getitem__)  # type: ignore[method-assign]  # of this class alone
 
 
 def _asking_enqueuer(sequence: ManifestSequence) -> Any | None:

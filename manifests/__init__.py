@@ -1,62 +1,17 @@
-"""What a dataset is: one `.npy` shard per ID and a CSV manifest of IDs and labels."""
+"""The contract between `prep` and `loader`: what a dataset on disk is, and how its manifest is read, checked and written.
 
-from __future__ import annotations
+A dataset is a folder with one `.npy` shard per ID, `manifest.csv` with one row per ID, and `dataset.json` for what all rows have in
+common. `prep` writes such folders and `loader` reads them; this package imports neither. What crosses the boundary is a `Manifest`: the
+rows, and what is needed to load the arrays that they name.
 
-from typing import TYPE_CHECKING
+- `format/`: the files as pure functions: columns, IDs and paths, CSV, `.npy` headers, `dataset.json`
+- `rows/`: the rows as an Arrow table: column types, CSV and Parquet by pyarrow, checks of all rows at once
+- `files/`: writing, replacing, flushing and locking single files
+- `storage/`: `load_manifest` and `write_manifest`, the cache of large manifests, the commit of a new state
+- `describe/`: classes, counts, statistics, and the table in a notebook
+- `verification/`: `verify`, which checks a dataset against the files on disk
+"""
 
-from manifests.lazy import lazy_names
+import lazy_loader
 
-if TYPE_CHECKING:
-    from manifests.checking import Finding
-    from manifests.errors import (
-        ArrayFileError,
-        InvalidManifestError,
-        ManifestError,
-        NoManifestError,
-        Problem,
-        UnfinishedCommitError,
-        UnknownNameError,
-    )
-    from manifests.manifest import Manifest
-    from manifests.metadata import ArraySpec, LabelSpec, Metadata
-    from manifests.store import load_manifest, write_manifest
-    from manifests.verification import verify
-
-__all__ = [
-    "ArrayFileError",
-    "ArraySpec",
-    "Finding",
-    "InvalidManifestError",
-    "LabelSpec",
-    "Manifest",
-    "ManifestError",
-    "Metadata",
-    "NoManifestError",
-    "Problem",
-    "UnfinishedCommitError",
-    "UnknownNameError",
-    "load_manifest",
-    "verify",
-    "write_manifest",
-]
-
-__getattr__ = lazy_names(
-    "manifests",
-    {
-        "ArrayFileError": "errors",
-        "ArraySpec": "metadata",
-        "Finding": "checking",
-        "InvalidManifestError": "errors",
-        "LabelSpec": "metadata",
-        "Manifest": "manifest",
-        "ManifestError": "errors",
-        "Metadata": "metadata",
-        "NoManifestError": "errors",
-        "Problem": "errors",
-        "UnfinishedCommitError": "errors",
-        "UnknownNameError": "errors",
-        "load_manifest": "store",
-        "verify": "verification",
-        "write_manifest": "store",
-    },
-)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -3,29 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 import numpy as np
+import numpy.typing as npt
 
-from manifests.classes import classes_of
-from manifests.columns import Column, coded, is_in, value_counts, values_of
-from manifests.counts import class_split_table, label_counts, split_order
-from manifests.errors import ArrayFileError, UnknownNameError
-from manifests.html import manifest_html
-from manifests.metadata import ArraySpec, Metadata, common_array
-from manifests.names import SHARD_FOLDER, resolve_inside
-from manifests.npyfile import AnyArray, read_array, read_row
-from manifests.schema import format_shape, parse_shape
-from manifests.statistics import Normalization, mismatch, normalization_of, refusal
-from manifests.strings import PackedStrings
-from manifests.table import Files, Table, table_of_frame
+from manifests.describe.classes import classes_of
+from manifests.describe.counts import class_split_table, label_counts, number_split_table, split_order
+from manifests.describe.notebook_html import manifest_html
+from manifests.describe.statistics import Moments, Normalization, mismatch, moments_of_labels, normalization_of, refusal
+from manifests.errors import ArrayFileError, ManifestError, UnknownNameError
+from manifests.format.metadata import ArraySpec, LabelKind, Metadata, common_array
+from manifests.format.names import SHARD_FOLDER, resolve_inside
+from manifests.format.npyfile import AnyArray, read_array, read_row
+from manifests.format.schema import format_shape, parse_shape
+from manifests.rows import arrow
+from manifests.rows.buffers import mask_array
+from manifests.rows.numbers import are_measurements
+from manifests.rows.paths import Files, files_of, paths_of
+from manifests.rows.table import distinct, frame_of, is_in, rows_of_frame, select, strings, value, value_counts
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
+
 
 Mask: TypeAlias = "Sequence[bool] | np.ndarray[Any, np.dtype[np.bool_]] | pd.Series"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Some rows of a manifest, which are not copied until somebody asks for them: a split of ten million rows opens at once.
+
+    Attributes:
+        of: the manifest.
+        keep: bool, shape (len(of),): which of its rows.
+    """
+
+    of: Manifest
+    keep: npt.NDArray[np.bool_]
 
 
 class Manifest:
@@ -40,49 +59,60 @@ class Manifest:
 
     def __init__(
         self,
-        frame: pd.DataFrame | Table,
+        rows: pd.DataFrame | pa.Table | Selection,
         root: Path,
         metadata: Metadata,
         classes: Mapping[str, tuple[str, ...]] | None = None,
         *,
         whole: Manifest | None = None,
     ) -> None:
-        """Take rows that `manifests.validation.validate` finds sound.
+        """Take rows that `manifests.format.validation.validate` finds sound.
 
         Args:
-            frame: string columns with at least `id`; in compact form, a frame is made of them when it is first asked for.
+            rows: string columns with at least `id`; or some rows of another manifest.
             root: the folder that paths are relative to.
             metadata: of the dataset.
             classes: label column -> class order to keep; what is missing is worked out from the rows.
             whole: the manifest that these rows were filtered from, which then decides every class order.
         """
-        if isinstance(frame, Table):
-            self.table = frame
-        else:
-            self.frame = frame.reset_index(drop=True)
+        self._selection = rows if isinstance(rows, Selection) else None
+        if isinstance(rows, arrow.pa.Table):
+            self.table = rows
+        elif not isinstance(rows, Selection):
+            self.frame = rows.reset_index(drop=True)
         self.root = root
         self.metadata = metadata
         self._whole = whole
         self._classes = dict(classes or {})
+        self._kinds: dict[str, LabelKind] = dict.fromkeys(self._classes, "class")
         for column, spec in metadata.labels.items():
+            self._kinds.setdefault(column, "number" if spec.is_number else "class")
             self._classes.setdefault(column, spec.classes)
 
     @cached_property
     def frame(self) -> pd.DataFrame:
         """One row per ID, string columns as written in the file; a RangeIndex.
 
-        Treat it as read-only and derive with `where`, so that the rest stays in step. Nothing but this needs a gigabyte
-        for a million rows: see `table`.
+        Treat it as read-only and derive with `where`, so that the rest stays in step.
         """
-        return self.table.to_frame()
+        if self._selection is not None and "frame" in vars(self._selection.of):  # it is faster to filter it than to make one anew
+            return self._selection.of.frame[self._selection.keep].reset_index(drop=True)
+        return frame_of(self.table)
 
     @cached_property
-    def table(self) -> Table:
-        """The same rows in compact arrays, for who handles millions of them at once."""
-        return table_of_frame(self.frame)
+    def table(self) -> pa.Table:
+        """The same rows as a `pyarrow.Table`: columns of few values are `dictionary<int32, string>`, the others `large_string`."""
+        if self._selection is not None:
+            return select(self._selection.of.table, self._selection.keep)
+        return rows_of_frame(self.frame)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns, in their order."""
+        return tuple(self.table.column_names) if self._selection is None else self._selection.of.columns
 
     def __len__(self) -> int:
-        return len(self.table)
+        return len(self.table) if self._selection is None else int(np.count_nonzero(self._selection.keep))
 
     def __repr__(self) -> str:
         splits = ", ".join(f"{name} {count}" for name, count in self.split_counts().items())
@@ -90,12 +120,30 @@ class Manifest:
         return f"<Manifest {self.root}: {'; '.join(part for part in parts if part)}>"
 
     def _repr_html_(self) -> str:
-        return manifest_html(self.root, len(self), self.array, self.class_table(), self.split_counts())
+        columns = self.label_columns or ("label",)
+        tables = [self.number_table(name) if self._holds_numbers(name) else self.class_table(name) for name in columns]
+        return manifest_html(self.root, len(self), self.array, tables, self.split_counts())
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """Return one column of `table`, without selecting the rows of the others.
+
+        Raises:
+            UnknownNameError: there is no such column.
+        """
+        if name not in self.columns:
+            raise UnknownNameError(f"no column {name!r}; the columns are {', '.join(map(repr, self.columns))}")
+        if self._selection is not None and "table" not in vars(self):
+            return self._selection.of.column(name).filter(mask_array(self._selection.keep))
+        return self.table[name]
+
+    @property
+    def _schema(self) -> pa.Schema:
+        return self.table.schema if self._selection is None else self._selection.of._schema  # noqa: SLF001  # another of this class
 
     @property
     def ids(self) -> list[str]:
         """The IDs, in row order."""
-        return values_of(self.table.column("id"))
+        return strings(self.column("id"))
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -120,7 +168,7 @@ class Manifest:
     @property
     def folds(self) -> tuple[str, ...]:
         """The folds that have rows, in their order; empty if there are none."""
-        counts = value_counts(self.table.column("fold")) if "fold" in self.table else {}
+        counts = value_counts(self.column("fold")) if "fold" in self.columns else {}
         return tuple(sorted((name for name in counts if name), key=lambda name: (not name.isdecimal(), len(name), name)))
 
     def fold(self, number: int) -> tuple[Manifest, Manifest]:
@@ -143,15 +191,41 @@ class Manifest:
         return self.where(fold=[name for name in folds if name != str(number)]), self.where(fold=str(number))
 
     @property
+    def label_columns(self) -> tuple[str, ...]:
+        """The columns that hold labels: `label`, and those that `dataset.json` names besides; empty if there are none."""
+        return tuple(name for name in dict.fromkeys(("label", *self.metadata.labels)) if name in self.columns)
+
+    def label_name(self, column: str) -> str:
+        """Return what a label column was called in the table that it came from, if `dataset.json` says so, else its own name."""
+        spec = self.metadata.labels.get(column)
+        return column if spec is None or spec.column is None else spec.column
+
+    def label_kind(self, column: str = "label") -> LabelKind:
+        """Return what a label column holds: `class`, or `number` for targets of a regression.
+
+        `dataset.json` says so; of a column that it does not name, labels that are all numbers, of which one at least is no
+        integer, such as `3.7`, are numbers, and any others are classes. That is decided over the whole manifest before any
+        filtering.
+
+        Raises:
+            UnknownNameError: there is no such column.
+        """
+        if self._whole is not None:
+            return self._whole.label_kind(column)
+        if column not in self._kinds:
+            self._kinds[column] = "number" if are_measurements(distinct(self.column(column))) else "class"
+        return self._kinds[column]
+
+    @property
     def classes(self) -> tuple[str, ...]:
-        """Classes of the `label` column in index order (see `classes_of_column`); empty if there are no labels."""
-        return self.classes_of_column("label") if "label" in self.table else ()
+        """Classes of the `label` column in index order (see `classes_of_column`); empty if there are no labels, or if they are numbers."""
+        return self.classes_of_column("label") if "label" in self.columns else ()
 
     def classes_of_column(self, column: str) -> tuple[str, ...]:
         """Return a label column's classes in index order.
 
         The order is that of `dataset.json`; without one, all-integer labels are ordered as numbers and any others as
-        strings, over the whole manifest before any filtering.
+        strings, over the whole manifest before any filtering. A column of numbers (see `label_kind`) has no classes.
 
         Raises:
             UnknownNameError: there is no such column.
@@ -159,7 +233,7 @@ class Manifest:
         if self._whole is not None:
             return self._whole.classes_of_column(column)
         if column not in self._classes:
-            self._classes[column] = classes_of(coded(self._column(column)).distinct)
+            self._classes[column] = () if self.label_kind(column) == "number" else classes_of(distinct(self.column(column)))
         return self._classes[column]
 
     def class_counts(self, column: str = "label") -> pd.Series[int]:
@@ -167,15 +241,39 @@ class Manifest:
 
         Raises:
             UnknownNameError: there is no such column.
+            ManifestError: the column holds numbers.
         """
-        return label_counts(self._column(column), self.classes_of_column(column))
+        self._check_has_classes(column)
+        return label_counts(self.column(column), self.classes_of_column(column))
 
     def class_table(self, column: str = "label") -> pd.DataFrame:
-        """Cross classes (rows) with splits (columns)."""
-        classes = self.classes_of_column(column) if column in self.table else ()
+        """Cross classes (rows) with splits (columns).
+
+        Raises:
+            ManifestError: the column holds numbers.
+        """
+        self._check_has_classes(column)
+        classes = self.classes_of_column(column) if column in self.columns else ()
         return class_split_table(self.table, column, classes, self.splits)
 
-    def normalization(self) -> Normalization:
+    def number_table(self, column: str = "label") -> pd.DataFrame:
+        """Cross count, mean, std (of the population), min and max of a column's numbers (rows) with splits (columns).
+
+        What is no finite number does not count.
+
+        Raises:
+            UnknownNameError: there is no such column.
+        """
+        self.column(column)
+        return number_split_table(self.table, column, self.splits)
+
+    @overload
+    def normalization(self) -> Normalization: ...
+
+    @overload
+    def normalization(self, column: str | Sequence[str]) -> Moments: ...
+
+    def normalization(self, column: str | Sequence[str] | None = None) -> Normalization | Moments:
         """Return the arguments of a layer that brings the training data to mean 0 and variance 1.
 
         `keras.layers.Normalization(**manifest.normalization())`. They are those of the dataset's training rows (of all rows
@@ -183,10 +281,26 @@ class Manifest:
         shape (channels,), or scalars where the arrays have no common channels. Keras divides by 1e-7 at least, so a
         channel that is constant in the training data becomes 0 there, and very large where it differs elsewhere.
 
+        With a label column it is mean and variance of the targets, worked out from the same rows of the manifest:
+        `keras.layers.Normalization(axis=None, **manifest.normalization("label"))`, or with `invert=True` as the last layer
+        of a model, which then predicts in the label's own unit.
+
+        Args:
+            column: None for the arrays; a label column, for float32 scalars; or a list of them, for float32 of shape (columns,).
+
         Raises:
+            UnknownNameError: there is no such column.
             ManifestError: `dataset.json` has no statistics, or they are of other rows or other content than the training
-                rows now have.
+                rows now have; or the column's labels are no numbers.
         """
+        if column is not None:
+            for name in (names := [column] if isinstance(column, str) else list(column)):
+                self.column(name)
+            table = (self if self._whole is None else self._whole).table
+            pairs = [moments_of_labels(table, name, str(self.root)) for name in names]
+            found = np.array(pairs, dtype=np.float32).T  # (columns, 2) -> (2, columns)
+            mean, variance = found[:, 0] if isinstance(column, str) else found
+            return Moments(mean=np.asarray(mean), variance=np.asarray(variance))
         wrong = self.statistics_mismatch()
         if wrong is not None:
             raise refusal(str(self.root), wrong)
@@ -218,11 +332,8 @@ class Manifest:
         if condition is not None:
             keep &= self._as_mask(condition(self.frame) if callable(condition) else condition)
         for name, wanted in columns.items():
-            keep &= is_in(self._column(name), _strings(name, wanted))
-        part = Manifest(self.table.select(keep), self.root, self.metadata, whole=self if self._whole is None else self._whole)
-        if "frame" in self.__dict__:  # it is faster to filter it than to make one anew
-            part.frame = self.frame[keep].reset_index(drop=True)
-        return part
+            keep &= is_in(self.column(name), _strings(name, wanted))
+        return Manifest(Selection(self, keep), self.root, self.metadata, whole=self if self._whole is None else self._whole)
 
     def __contains__(self, id_: object) -> bool:
         """Return whether there is such an ID."""
@@ -246,10 +357,9 @@ class Manifest:
         """
         if self.metadata.array is not None:
             return self.metadata.array
-        if not len(self) or not {"shape", "dtype"} <= self.table.columns.keys():
+        if not len(self) or not {"shape", "dtype"}.issubset(self.columns):
             return None
-        shapes, dtypes = (list(coded(self.table.column(name)).distinct) for name in ("shape", "dtype"))
-        return common_array(shapes, dtypes)
+        return common_array(distinct(self.column("shape")), distinct(self.column("dtype")))
 
     @cached_property
     def paths(self) -> pd.Series[str]:
@@ -258,17 +368,20 @@ class Manifest:
         Where a row names no path it is `shards/<id>.npy`, or `<id>.npy` when there is no folder `shards` beside the
         manifest: the arrays of a hand-written manifest lie next to it.
         """
-        import pandas as pd  # noqa: PLC0415  # slow to import, and reading and building do without
-
-        return pd.Series(list(self._paths), index=pd.RangeIndex(len(self)), name="path", dtype=str)
+        paths: pd.Series[str] = frame_of(arrow.pa.table({"path": self._paths}))["path"]
+        return paths
 
     @cached_property
-    def _paths(self) -> PackedStrings:
-        return self.files().paths
+    def _paths(self) -> pa.ChunkedArray:
+        return paths_of(self, self.columns, self._default_folder)
+
+    @property
+    def _default_folder(self) -> str:
+        return SHARD_FOLDER if (self.root / SHARD_FOLDER).is_dir() else ""
 
     def files(self) -> Files:
-        """Return the same as `paths`, with the IDs and the folders, in compact arrays."""
-        return self.table.files(SHARD_FOLDER if (self.root / SHARD_FOLDER).is_dir() else "")
+        """Return where the rows' shards are, as Arrow columns; unlike `paths`, it writes no path out that follows from the ID."""
+        return files_of(self, self._schema, self._default_folder)
 
     def path_of(self, id_: str) -> Path:
         """Return where an ID's shard lies, symbolic links followed; the file may be missing.
@@ -277,7 +390,7 @@ class Manifest:
             UnknownNameError: there is no such ID.
             ArrayFileError: the path leaves the dataset folder through a symbolic link.
         """
-        path = self._paths[self._position(id_)]
+        path = self._paths[self._position(id_)].as_py()
         resolved = resolve_inside(self.root, path)
         if resolved is None:
             raise ArrayFileError(f"shard {path!r} of ID {id_!r} lies outside {self.root} once symbolic links are followed")
@@ -292,7 +405,7 @@ class Manifest:
         """
         path = self.path_of(id_)
         position = self._position(id_)
-        row = {name: self.table.value(name, position) for name in ("row", "shape", "dtype") if name in self.table}
+        row = {name: value(self.table, name, position) for name in ("row", "shape", "dtype") if name in self.columns}
         try:
             array = read_row(path, int(row["row"])) if row.get("row") else read_array(path)
         except ArrayFileError as error:
@@ -311,7 +424,7 @@ class Manifest:
 
     @cached_property
     def _rows_by_split(self) -> dict[str, int]:
-        return value_counts(self.table.column("split")) if "split" in self.table else {}
+        return value_counts(self.column("split")) if "split" in self.columns else {}
 
     def _position(self, id_: str) -> int:
         try:
@@ -319,13 +432,17 @@ class Manifest:
         except KeyError:
             raise UnknownNameError(f"no ID {id_!r} among the {len(self)} rows of {self.root}") from None
 
-    def _column(self, name: str) -> Column:
-        if name not in self.table:
-            raise UnknownNameError(f"no column {name!r}; the columns are {', '.join(map(repr, self.table.columns))}")
-        return self.table.column(name)
+    def _holds_numbers(self, column: str) -> bool:
+        return column in self.columns and self.label_kind(column) == "number"
+
+    def _check_has_classes(self, column: str) -> None:
+        if self._holds_numbers(column):
+            raise ManifestError(
+                f"{self.root}: column {column!r} holds numbers, not classes; number_table({column!r}) says what they are like, by split"
+            )
 
     def _as_mask(self, mask: Mask) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        import pandas as pd  # noqa: PLC0415  # as above
+        import pandas as pd  # noqa: PLC0415  # slow to import, and reading and building do without
 
         if isinstance(mask, pd.Series) and not mask.index.equals(pd.RangeIndex(len(self))):
             raise ValueError("the mask's index is not this manifest's; build it from this manifest's own frame")

@@ -1,104 +1,27 @@
-"""Raw data to a dataset: one `.npy` shard per ID, and a CSV manifest of IDs and labels."""
+"""Raw data to a dataset: one `.npy` shard per ID, and a CSV manifest of IDs and labels.
 
-from __future__ import annotations
+The steps of a build, `build_shards`:
 
-from typing import TYPE_CHECKING
+```
+source -> records -> scan -> plan -> chunks -> [read -> transform -> write shards -> journal] -> commit
+```
 
-from manifests.lazy import lazy_names
+`sources` lists the raw items as records, and every later step adds to what is known of them: `build.scan` their headers and digests,
+`build.plan` what to do with each, `build.execute` the shape, dtype and digest of the shards that it writes. `build.commit` makes manifest
+rows of that. The part in brackets runs in worker processes, on chunks of records; what comes back from them says what was written and
+which items failed.
 
-if TYPE_CHECKING:
-    from prep.adoption import AdoptOptions, adopt
-    from prep.build import build_shards, plan_build
-    from prep.comparison import Change, Difference
-    from prep.conflicts import Conflict
-    from prep.diffing import diff_datasets
-    from prep.errors import ConflictError, ItemError, OutputError, PrepError, SourceError, StageError, StoppedError, UsageError, WorkerError
-    from prep.inspection import Inspection, inspect_dataset
-    from prep.merging import MergeSummary, merge_datasets
-    from prep.options import BuildOptions
-    from prep.prepare import Prepared
-    from prep.recipe import ShardOptions
-    from prep.records import Failure
-    from prep.report import Reporter, SilentReporter, StderrReporter
-    from prep.sources.detect import SourceOptions
-    from prep.sources.table import TableOptions
-    from prep.splits import SplitSpec, parse_splits
-    from prep.summary import BuildSummary
-    from prep.union import MergeOptions
+- `cli/`: the command `prep`, one file per subcommand
+- `datasets/`: commands for datasets that exist: adopt, inspect, diff, merge, leaks
+- `build/`: the steps above, from scan to commit
+- `splits/`: assigning splits, groups and folds
+- `parallel/`: executors, retries, time limits, Ctrl-C
+- `progress/`: progress bar, JSON events, log file
+- `sources/`: listing the raw items of a folder or table
+- `transforms/`: resize, crop, pad and others, and functions of the user's
+- `readers/`: decoding raw files to arrays
+"""
 
-__all__ = [
-    "AdoptOptions",
-    "BuildOptions",
-    "BuildSummary",
-    "Change",
-    "Conflict",
-    "ConflictError",
-    "Difference",
-    "Failure",
-    "Inspection",
-    "ItemError",
-    "MergeOptions",
-    "MergeSummary",
-    "OutputError",
-    "PrepError",
-    "Prepared",
-    "Reporter",
-    "ShardOptions",
-    "SilentReporter",
-    "SourceError",
-    "SourceOptions",
-    "SplitSpec",
-    "StageError",
-    "StderrReporter",
-    "StoppedError",
-    "TableOptions",
-    "UsageError",
-    "WorkerError",
-    "adopt",
-    "build_shards",
-    "diff_datasets",
-    "inspect_dataset",
-    "merge_datasets",
-    "parse_splits",
-    "plan_build",
-]
+import lazy_loader
 
-__getattr__ = lazy_names(
-    "prep",
-    {
-        "AdoptOptions": "adoption",
-        "BuildOptions": "prepare",
-        "BuildSummary": "summary",
-        "Change": "comparison",
-        "Conflict": "conflicts",
-        "ConflictError": "errors",
-        "Difference": "comparison",
-        "Failure": "records",
-        "Inspection": "inspection",
-        "ItemError": "errors",
-        "MergeOptions": "union",
-        "MergeSummary": "merging",
-        "OutputError": "errors",
-        "PrepError": "errors",
-        "Prepared": "prepare",
-        "Reporter": "report",
-        "ShardOptions": "recipe",
-        "SilentReporter": "report",
-        "SourceError": "errors",
-        "SourceOptions": "sources.detect",
-        "SplitSpec": "splits",
-        "StageError": "errors",
-        "StderrReporter": "report",
-        "StoppedError": "errors",
-        "TableOptions": "sources.table",
-        "UsageError": "errors",
-        "WorkerError": "errors",
-        "adopt": "adoption",
-        "build_shards": "build",
-        "diff_datasets": "diffing",
-        "inspect_dataset": "inspection",
-        "merge_datasets": "merging",
-        "parse_splits": "splits",
-        "plan_build": "build",
-    },
-)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,4 +1,4 @@
-"""Numbers as people write them, taken exactly."""
+"""Parsing numbers as people write them, without rounding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text that comes from raw data, made fit for a terminal and a CSV file."""
+"""Making text from raw data safe for a terminal and a CSV file."""
 
 from __future__ import annotations
 
@@ -24,10 +24,17 @@ def is_text(text: str) -> bool:
     return True
 
 
-def shown(names: list[str], limit: int = 5) -> str:
-    """Return the first names of a list in quotes, and how many more there are."""
+def shown(names: list[str], limit: int = 5, count: int | None = None) -> str:
+    """Return the first names of a list in quotes, and how many more there are.
+
+    Args:
+        names: all of them, or just the first.
+        limit: how many to show.
+        count: of all; that of `names` if left out.
+    """
+    count = len(names) if count is None else count
     text = ", ".join(repr(name) for name in names[:limit])
-    return f"{text} and {len(names) - limit:,} more" if len(names) > limit else text
+    return f"{text} and {count - limit:,} more" if count > limit else text
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:

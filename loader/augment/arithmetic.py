@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from loader.errors import OptionError
-from manifests.npyfile import AnyArray
+from manifests.format.npyfile import AnyArray
 
 FloatArray = npt.NDArray[np.floating[Any]]
 

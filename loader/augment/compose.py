@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from loader.errors import OptionError
-from manifests.npyfile import AnyArray
+from manifests.format.npyfile import AnyArray
 
 Transform = Callable[[AnyArray, Any, np.random.Generator], tuple[AnyArray, Any]]
 """(x, y, rng) -> (x, y), of a sample or of a batch."""

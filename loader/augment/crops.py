@@ -10,7 +10,7 @@ import numpy as np
 
 from loader.augment.checks import integers, is_integer
 from loader.errors import OptionError
-from manifests.npyfile import AnyArray
+from manifests.format.npyfile import AnyArray
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 
 from loader.augment.checks import integers
 from loader.errors import OptionError
-from manifests.npyfile import AnyArray
+from manifests.format.npyfile import AnyArray
 
 FlipMode = Literal["horizontal", "vertical", "horizontal_and_vertical"]
 

@@ -11,7 +11,7 @@ import numpy as np
 from loader.augment.arithmetic import as_dtype, as_float
 from loader.augment.checks import is_number, pair
 from loader.errors import OptionError
-from manifests.npyfile import AnyArray
+from manifests.format.npyfile import AnyArray
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from loader.augment.arithmetic import as_dtype, as_float
 from loader.augment.checks import is_number
 from loader.errors import OptionError
-from manifests.npyfile import AnyArray
+from manifests.format.npyfile import AnyArray
 
 
 @dataclass(frozen=True)

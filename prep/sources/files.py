@@ -1,4 +1,4 @@
-"""The files below a folder, sorted into images, arrays, tables and others."""
+"""The files below a folder, sorted by the readers that take them, into tables and others."""
 
 from __future__ import annotations
 
@@ -6,22 +6,26 @@ import os
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from manifests.rows import arrow
+from manifests.rows.buffers import string_array
 from prep.errors import SourceError
+from prep.readers.registry import names, names_by_suffix
+from prep.text import is_text
 
-IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
-ARRAY_SUFFIXES = frozenset({".npy", ".npz"})
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 TABLE_SUFFIXES = frozenset({".csv", ".parquet", ".pq", ".tsv"})
-_KINDS = {**dict.fromkeys(IMAGE_SUFFIXES, "images"), **dict.fromkeys(ARRAY_SUFFIXES, "arrays")}
 
 Stats = npt.NDArray[np.int64]
-
-RAW_SUFFIXES = IMAGE_SUFFIXES | ARRAY_SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -29,19 +33,26 @@ class FolderFiles:
     """What a folder holds, each list sorted; paths are relative to the folder, with `/`.
 
     Attributes:
-        images: files with the ending of an image.
-        arrays: `.npy` and `.npz` files.
+        raw: the raw files by the name of the reader that takes them; of every reader, in the order of the registry.
         tables: CSV and Parquet files at the top of the folder.
-        stats: of the images and of the arrays, by those names: size in bytes and time of change in ns, int64, shape (n, 2);
+        stats: of the raw files, by the same names: size in bytes and time of change in ns, int64, shape (n, 2);
             -1 where a file cannot be looked at.
         ignored: other files' endings and how many files have each; hidden files and folders count as `hidden`.
     """
 
-    images: list[str] = field(default_factory=list)
-    arrays: list[str] = field(default_factory=list)
+    raw: dict[str, list[str]] = field(default_factory=dict)
     tables: list[str] = field(default_factory=list)
     ignored: Counter[str] = field(default_factory=Counter)
     stats: dict[str, Stats] = field(default_factory=dict, compare=False)
+
+    @property
+    def formats(self) -> list[str]:
+        """The names of the readers that take any of the files."""
+        return [name for name, paths in self.raw.items() if paths]
+
+    def only(self, format_: str) -> FolderFiles:
+        """Return the same without the raw files of other readers."""
+        return replace(self, raw={format_: self.raw[format_]}, stats={format_: self.stats[format_]})
 
 
 def list_files(root: Path) -> FolderFiles:
@@ -50,9 +61,9 @@ def list_files(root: Path) -> FolderFiles:
     Raises:
         SourceError: a folder cannot be read.
     """
-    files = FolderFiles()
-    found = {"images": files.images, "arrays": files.arrays}
-    stats = {kind: array("q") for kind in found}
+    files = FolderFiles(raw={name: [] for name in names()})
+    found = files.raw
+    stats = {name: array("q") for name in found}
     seen: set[str] = set()
     waiting = [os.fspath(root)]
     while waiting:
@@ -76,22 +87,29 @@ def list_files(root: Path) -> FolderFiles:
         # Links last, so that a folder's files go by its own name rather than that of a link beside it.
         waiting += [os.path.join(folder, name) for _, name in sorted(shown, reverse=True)]
     files.tables.sort()
-    for kind, paths in found.items():
+    for reader, paths in found.items():
         order = sorted(range(len(paths)), key=paths.__getitem__)
         paths[:] = [paths[position] for position in order]
-        files.stats[kind] = np.frombuffer(stats[kind], dtype=np.int64).reshape(-1, 2)[order]  # (n * 2,) -> (n, 2)
+        files.stats[reader] = np.frombuffer(stats[reader], dtype=np.int64).reshape(-1, 2)[order]  # (n * 2,) -> (n, 2)
     return files
 
 
 def without_raw_suffix(path: str) -> str:
-    """Return a path without the ending of an image or array; any other ending is part of the name."""
-    stem, suffix = os.path.splitext(path)
-    return stem if suffix.lower() in RAW_SUFFIXES else path
+    """Return a path without the ending of a raw file; any other ending is part of the name."""
+    stem, dot, ending = path.rpartition(".")
+    is_raw = dot and f".{ending.lower()}" in names_by_suffix() and stem.rpartition("/")[2].strip(".")
+    return stem if is_raw else path
 
 
-def suffix_of(path: str) -> str:
-    """Return a path's ending in lower case, with its dot."""
-    return PurePosixPath(path).suffix.lower()
+def column_of_paths(paths: Iterable[str]) -> pa.ChunkedArray:
+    """Return paths as an Arrow column; an empty string stands for one that is no UTF-8."""
+    left, blocks = iter(paths), []
+    while block := list(islice(left, arrow.ROWS_AT_ONCE)):
+        try:
+            blocks.append(string_array(block))
+        except UnicodeEncodeError:
+            blocks.append(string_array([path if is_text(path) else "" for path in block]))
+    return arrow.pa.chunked_array(blocks, type=arrow.pa.large_string())
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -109,19 +127,20 @@ def _take_raw_files(
     Args:
         entries: of the folder.
         prefix: of the files' paths.
-        found: kind of raw file -> paths.
-        stats: kind -> size and time of change of each.
+        found: name of a reader -> paths.
+        stats: name -> size and time of change of each.
     """
     others = []
-    adding = {kind: (found[kind].append, stats[kind].append) for kind in found}
+    taken_by = names_by_suffix()
+    adding = {reader: (found[reader].append, stats[reader].append) for reader in found}
     for entry in entries:
         name = entry.name
         ending = name[name.rfind(".") :]  # the last letter of a name without one, which is no ending of a raw file
-        kind = _KINDS.get(ending) or _KINDS.get(ending.lower())
-        if kind is None or name[0] == "." or _is_folder(entry):
+        reader = taken_by.get(ending) or taken_by.get(ending.lower())
+        if reader is None or name[0] == "." or _is_folder(entry):
             others.append(entry)
             continue
-        add_path, add_number = adding[kind]
+        add_path, add_number = adding[reader]
         add_path(prefix + name)
         try:
             status = entry.stat()

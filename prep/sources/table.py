@@ -1,29 +1,36 @@
-"""Records of a table: a row names a raw file and its labels, as in Kaggle's `train.csv` beside a folder of images."""
+"""Items of a table: a row names a raw file and its labels, as in Kaggle's `train.csv` beside a folder of images."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
-import numpy.typing as npt
 
-from manifests.columns import Column, ColumnBuilder, as_packed, blank_column, coded, is_in, mapped_column, values_of
-from manifests.names import collisions, name_problems
-from manifests.schema import COLUMN_NAMES, split_label
-from manifests.strings import PackedStrings, Positions
+from manifests.format.metadata import LabelKind
+from manifests.format.schema import COLUMN_NAMES, split_label
+from manifests.rows import arrow
+from manifests.rows.buffers import Positions, mask_array, number_array, string_array
+from manifests.rows.names import collisions, name_problems
+from manifests.rows.table import arrays, is_in, mapped, select, strings
 from prep.errors import SourceError, UsageError
-from prep.records import NO_LABELS, Failure, Listing, Records, SourceFormat
-from prep.sources.files import FolderFiles, Stats, without_raw_suffix
-from prep.sources.identity import check_distinct
-from prep.sources.lookup import NO_FILE, FileLookup
-from prep.sources.tablefile import RawTable, read_table
+from prep.sources.file_lookup import NO_FILE, find_files
+from prep.sources.files import FolderFiles, Stats, column_of_paths, without_raw_suffix
+from prep.sources.items import items_table, sorted_by_id
+from prep.sources.listing import NO_LABELS, Failure, Listing
+from prep.sources.table_file import RawTable, read_table
+from prep.sources.unique_ids import check_distinct
 from prep.text import counted, is_text, printable, shown
 
-_BLOCK = 65_536
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 
 _LABEL_NAMES = ("label", "labels", "class", "target", "y", "category")
+UNNAMED_FILES = "that no row names"  # how the note of ignored files ends
 _FROM_TABLE = ("split", "group", "fold")
 """Columns of the contract that a table may bring along; the others are prep's to write."""
 
@@ -40,17 +47,42 @@ class TableOptions:
         label_columns: hold labels, the primary one first.
         allow_empty_labels: whether rows may have no label.
         other_columns: say something else, such as the group, and are taken for neither.
+        label_kind: whether labels are names of classes or numbers: `class` or `number` for all label columns, or column -> one of them;
+            None, and a column that is not named, for what the labels look like.
     """
 
     id_column: str | None = None
     path_column: str | None = None
     label_columns: tuple[str, ...] = ()
-    allow_empty_labels: bool = False
+    allow_empty_labels: bool | None = None
     other_columns: tuple[str, ...] = ()
+    label_kind: LabelKind | Mapping[str, LabelKind] | None = None
+
+    def __post_init__(self) -> None:
+        kinds = self.label_kind.values() if isinstance(self.label_kind, Mapping) else [self.label_kind] if self.label_kind else []
+        for kind in kinds:
+            if kind not in get_args(LabelKind):
+                raise UsageError(f"label_kind must be class or number, or a column's name with one of them, got {kind!r}")
+
+    def kinds_of(self, columns: Mapping[str, str]) -> dict[str, LabelKind]:
+        """Return which kinds the user said of label columns.
+
+        Args:
+            columns: of the labels: name in the source -> name in the manifest.
+
+        Raises:
+            UsageError: a column is named that holds no labels.
+        """
+        if not isinstance(self.label_kind, Mapping):
+            return dict.fromkeys(columns.values(), self.label_kind) if self.label_kind else {}
+        unknown = [name for name in self.label_kind if name not in columns]
+        if unknown:
+            raise UsageError(f"--label-kind names {shown(unknown)}; the label columns are {shown(list(columns), 20) or 'none'}")
+        return {columns[name]: kind for name, kind in self.label_kind.items()}
 
 
 def list_table(table_path: Path, root: Path, files: FolderFiles, options: TableOptions) -> Listing:
-    """Make a record of each row of a table.
+    """Make an item of each row of a table.
 
     Args:
         table_path: the table.
@@ -64,82 +96,85 @@ def list_table(table_path: Path, root: Path, files: FolderFiles, options: TableO
         UsageError: the table leaves open which column means what.
     """
     table = read_table(table_path)
-    columns = table.columns
+    columns, paths = table.rows, list(chain.from_iterable(files.raw.values()))
     named = [name for name in (options.id_column, options.path_column, *options.label_columns, *options.other_columns) if name is not None]
-    _check_columns(table_path, list(columns), named)
-    lookup = FileLookup([*files.images, *files.arrays])
-    path_column = options.path_column or _find_path_column(table_path, root, columns, options, lookup)
-    id_column = options.id_column or ("id" if "id" in columns else path_column)
-    label_columns = options.label_columns or _find_label_columns(table_path, columns, {id_column, path_column, *options.other_columns})
+    _check_columns(table_path, columns.column_names, named)
+    path_column = options.path_column or _find_path_column(table_path, root, columns, options, paths)
+    id_column = options.id_column or ("id" if "id" in columns.column_names else path_column)
+    taken = {id_column, path_column}
+    label_columns = options.label_columns or _find_label_columns(table_path, columns.column_names, taken | {*options.other_columns})
     _check_label_names(table_path, label_columns)
-    ids = as_packed(mapped_column(columns[id_column], lambda value: without_raw_suffix(value.removeprefix("./"))))
-    _check_ids(table_path, id_column, ids, table.lines)
+    names = ("label", *label_columns[1:]) if label_columns else ()
+    label_kinds = options.kinds_of(dict(zip(label_columns, names, strict=True)))
+    ids = mapped(columns[id_column], lambda value: without_raw_suffix(value.removeprefix("./"))).cast(arrow.pa.large_string())
+    _check_ids(table, id_column, ids)
     if not options.allow_empty_labels:
-        _check_labels(table_path, table, label_columns)
+        _check_labels(table, label_columns)
 
-    kept, dropped = _kept_columns(list(columns), {id_column, path_column}, label_columns)
-    found, failures = _found_files(root, ids, columns[path_column], lookup)
-    rows = np.flatnonzero(found >= 0)
-    if not len(rows):
+    kept, dropped = _kept_columns(columns.column_names, taken, label_columns)
+    found, failures = _found_files(root, ids, columns[path_column], paths)
+    is_found = found >= 0
+    if not is_found.any():
         raise SourceError(
             f"{table_path}: not one row's file could be found by column {path_column!r} below {root}:",
             [f"row {line}: {failure.error}" for failure, line in zip(failures, table.lines.tolist(), strict=True)],
         )
-    sizes, times = _stats_of(files, found[rows])
-    records = Records(
-        ids.select(rows),
-        _sources_of(lookup, found[rows]),
-        columns[label_columns[0]].select(rows) if label_columns else blank_column(len(rows)),
-        columns={name: columns[name].select(rows) for name in kept},
-        sizes=sizes,
-        times=times,
-    )
-    check_distinct(records)  # in the order of the table, as the user sees it
-    unnamed = len(lookup.paths) - len(np.unique(found[rows]))
     notes = [
-        f"table: {table_path.name}, {counted(len(table), 'row')}; IDs from column {id_column!r}, files from column {path_column!r}",
+        f"table: {table_path.name}, {counted(len(columns), 'row')}; IDs from column {id_column!r}, files from column {path_column!r}",
         f"labels: {_describe_labels(columns, label_columns)}",
     ]
+    del table  # and with it the columns that are not needed any more
+    columns = columns.select(list(dict.fromkeys([*label_columns[:1], *kept])))
+    if failures:
+        ids, columns, found = ids.filter(mask_array(is_found)), select(columns, is_found), found[is_found]
+    sizes, times = _stats_of(files, found)
+    items = items_table(
+        ids,
+        column_of_paths(map(paths.__getitem__, found)),
+        columns[label_columns[0]] if label_columns else None,
+        columns={name: columns[name] for name in kept},
+        sizes=sizes,
+        mtimes=times,
+    )
+    check_distinct(items)  # in the order of the table, as the user sees it
+    is_unnamed = np.ones(len(paths), dtype=np.bool_)
+    is_unnamed[found] = False
+    unnamed = int(is_unnamed.sum())
     notes += [f"not kept: {shown(dropped)}, names that the manifest gives a meaning of its own"] if dropped else []
-    notes += [f"left aside: {counted(unnamed, 'file')} that no row names"] if unnamed else []
+    notes += [f"ignored: {counted(unnamed, 'file')} {UNNAMED_FILES}"] if unnamed else []
     return Listing(
-        format=_format_of(table_path, files, found[rows], lookup),
+        format=_format_of(table_path, files, found, paths),
         root=root,
-        records=records.select(records.ids.order()),
-        label_columns=("label", *label_columns[1:]) if label_columns else (),
+        items=sorted_by_id(items),
+        label_columns=names,
+        label_names={"label": label_columns[0]} if label_columns and label_columns[0] != "label" else {},
+        label_kinds=label_kinds,
         label_origin=f"table column {shown(list(label_columns), len(label_columns))}" if label_columns else NO_LABELS,
         failures=failures,
         notes=notes,
     )
 
 
-def _found_files(root: Path, ids: PackedStrings, column: Column, lookup: FileLookup) -> tuple[Positions, list[Failure]]:
+def _found_files(root: Path, ids: pa.ChunkedArray, column: pa.ChunkedArray, paths: Sequence[str]) -> tuple[Positions, list[Failure]]:
     """Return which file each row names: int64, shape (n,), below 0 where it names none that can be taken; and why, of those."""
-    found, failures = lookup.find(column), []
-    taken = np.flatnonzero(found >= 0)
-    for start in range(0, len(taken), _BLOCK):
-        rows = taken[start : start + _BLOCK]
-        found[rows[[not is_text(lookup.paths[position]) for position in found[rows].tolist()]]] = NO_FILE
-    missing = np.flatnonzero(found < 0)
-    for start in range(0, len(missing), _BLOCK):
-        rows = missing[start : start + _BLOCK]
-        for id_, value in zip(ids.take(rows), values_of(column.select(rows)), strict=True):
-            why = _why_not_found(root, value, lookup.candidates(value))
-            failures.append(Failure(id=id_, source=printable(value), stage="find", error=why))
+    found, several = find_files(column, paths)
+    not_text = np.array([position for position, path in enumerate(paths) if not is_text(path)], dtype=np.int64)
+    missing = np.flatnonzero((found < 0) | np.isin(found, not_text))
+    failures = []
+    for start in range(0, len(missing), arrow.ROWS_AT_ONCE):
+        rows = missing[start : start + arrow.ROWS_AT_ONCE]
+        texts = (strings(some.take(number_array(rows))) for some in (ids, column))
+        for id_, value, position in zip(*texts, found[rows].tolist(), strict=True):
+            candidates = [paths[position]] if position >= 0 else several.get(value.removeprefix("./"), [])
+            error = _why_not_found(root, value, candidates)
+            failures.append(Failure(id=id_, source=printable(value), stage="find", error=error))
+    found[missing] = NO_FILE
     return found, failures
 
 
-def _sources_of(lookup: FileLookup, found: Positions) -> PackedStrings:
-    """Return the paths of files by their positions."""
-    sources = ColumnBuilder(few=0)
-    for start in range(0, len(found), _BLOCK):
-        sources.add([lookup.paths[position] for position in found[start : start + _BLOCK].tolist()])
-    return sources.strings()
-
-
 def _stats_of(files: FolderFiles, found: Positions) -> Stats:
-    """Return size and time of change of files, images before arrays, by their positions: int64, shape (2, n)."""
-    stats = np.concatenate([files.stats[kind] for kind in ("images", "arrays") if getattr(files, kind)])
+    """Return size and time of change of files, those of one reader after those of another, by their positions: int64, shape (2, n)."""
+    stats = np.concatenate([files.stats[reader] for reader in files.raw])
     return np.ascontiguousarray(stats[found].T)
 
 
@@ -149,12 +184,15 @@ def _check_columns(table_path: Path, columns: list[str], named: Iterable[str]) -
         raise SourceError(f"{table_path}: no column {shown(missing)}; the columns are {shown(columns, 20)}")
 
 
-def _find_path_column(table_path: Path, root: Path, columns: Mapping[str, Column], options: TableOptions, lookup: FileLookup) -> str:
+def _find_path_column(table_path: Path, root: Path, columns: pa.Table, options: TableOptions, paths: Sequence[str]) -> str:
     """Return the column whose values name files; the first rows are tried."""
-    candidates = [options.id_column] if options.id_column in columns and options.path_column is None else list(columns)
-    candidates = [name for name in candidates if name is not None and name not in {*options.label_columns, *options.other_columns}]
-    probe = np.arange(min(_PROBED_ROWS, *map(len, columns.values())))
-    shares = {name: sum(lookup.names_any(values_of(columns[name].select(probe)))) for name in candidates}
+    names = columns.column_names
+    candidates = [options.id_column] if options.id_column is not None else names
+    candidates = [name for name in candidates if name not in {*options.label_columns, *options.other_columns}]
+    probe = columns.slice(0, _PROBED_ROWS)
+    values = [string_array(strings(probe[name])) for name in candidates]
+    found, _ = find_files(arrow.pa.chunked_array(values, type=arrow.pa.large_string()), paths)
+    shares = dict(zip(candidates, (found != NO_FILE).reshape(-1, len(probe)).sum(axis=1).tolist(), strict=True))
     best = [name for name in candidates if shares[name] and shares[name] == max(shares.values())]
     if not best:
         raise SourceError(
@@ -187,29 +225,29 @@ def _check_label_names(table_path: Path, label_columns: Sequence[str]) -> None:
         )
 
 
-def _check_ids(table_path: Path, column: str, ids: PackedStrings, lines: npt.NDArray[np.int64]) -> None:
-    problems = []
-    for start in range(0, len(ids), _BLOCK):
-        block = ids.take(np.arange(start, min(start + _BLOCK, len(ids))))
-        found = name_problems(block)
-        problems += [f"row {lines[start + place]}: ID {printable(block[place])!r} {text}" for place, text in found.items()]
+def _check_ids(table: RawTable, column: str, ids: pa.ChunkedArray) -> None:
+    problems = [
+        f"row {table.lines[position]}: ID {printable(ids[position].as_py())!r} {text}" for position, text in name_problems(ids).items()
+    ]
     for position, earlier in collisions(ids):
-        one, other = ids[position], ids[earlier]
-        same = "stands already" if one == other else f"is on a case-insensitive disk the same as {other!r}"
-        problems.append(f"row {lines[position]}: ID {printable(one)!r} {same} in row {lines[earlier]}")
+        one, other = ids[position].as_py(), ids[earlier].as_py()
+        same = "already appears" if one == other else f"is the same on a case-insensitive disk as {other!r}"
+        problems.append(f"row {table.lines[position]}: ID {printable(one)!r} {same} in row {table.lines[earlier]}")
     if problems:
-        raise SourceError(f"{table_path}: {counted(len(problems), 'problem')} with the IDs of column {column!r}:", problems)
+        raise SourceError(f"{table.path}: {counted(len(problems), 'problem')} with the IDs of column {column!r}:", problems)
 
 
-def _check_labels(table_path: Path, table: RawTable, label_columns: Sequence[str]) -> None:
+def _check_labels(table: RawTable, label_columns: Sequence[str]) -> None:
     problems = []
     for name in label_columns:
-        column = coded(table.columns[name])
-        empty = [label for label in column.distinct if not any(map(str.strip, split_label(label)))]
-        problems += [f"row {line}: column {name!r} is empty" for line in table.lines[is_in(column, empty)]]
+        column = table.rows[name]
+        values = arrow.pa.chunked_array([arrow.pc.unique(column)])
+        empty = [label for _, block in arrays(values) for label in block.to_pylist() if not any(map(str.strip, split_label(label)))]
+        if empty:
+            problems += [f"row {line}: column {name!r} is empty" for line in table.lines[is_in(column, empty)]]
     if problems:
         raise SourceError(
-            f"{table_path}: {counted(len(problems), 'label')} missing; fill them in, or pass --allow-empty-labels to keep them without",
+            f"{table.path}: {counted(len(problems), 'label')} missing; fill them in, or pass --allow-empty-labels to keep them without",
             problems,
         )
 
@@ -221,10 +259,10 @@ def _kept_columns(columns: Sequence[str], taken: set[str], label_columns: Sequen
     return kept, [name for name in others if name not in kept]
 
 
-def _describe_labels(columns: Mapping[str, Column], label_columns: Sequence[str]) -> str:
+def _describe_labels(rows: pa.Table, label_columns: Sequence[str]) -> str:
     if not label_columns:
         return "none, as the table has no further column"
-    return ", ".join(f"column {name!r} with {counted(len(coded(columns[name]).distinct), 'distinct value')}" for name in label_columns)
+    return ", ".join(f"column {name!r} with {counted(len(arrow.pc.unique(rows[name])), 'distinct value')}" for name in label_columns)
 
 
 def _why_not_found(root: Path, value: str, found: list[str]) -> str:
@@ -235,9 +273,15 @@ def _why_not_found(root: Path, value: str, found: list[str]) -> str:
     return f"no file {printable(value)!r} below {root}"
 
 
-def _format_of(table_path: Path, files: FolderFiles, found: Positions, lookup: FileLookup) -> SourceFormat:
-    are_arrays = found >= len(files.images)
-    if are_arrays.any() and not are_arrays.all():
-        image, array = (lookup.paths[int(found[np.argmax(which)])] for which in (~are_arrays, are_arrays))
-        raise SourceError(f"{table_path}: names images ({image!r}) and arrays ({array!r}); a dataset holds one or the other")
-    return "arrays" if are_arrays.any() else "images"
+def _format_of(table_path: Path, files: FolderFiles, found: Positions, paths: Sequence[str]) -> str:
+    named: dict[str, str] = {}  # name of a reader -> the first of its files that a row names
+    start = 0
+    for format_, taken in files.raw.items():
+        inside = (found >= start) & (found < start + len(taken))
+        start += len(taken)
+        if inside.any():
+            named[format_] = paths[int(found[np.argmax(inside)])]
+    if len(named) > 1:
+        one, other = (f"{format_} ({path!r})" for format_, path in list(named.items())[:2])
+        raise SourceError(f"{table_path}: names {one} and {other}; a dataset holds one or the other")
+    return next(iter(named))

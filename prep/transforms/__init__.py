@@ -1,1 +1,1 @@
-"""One file a kind of change that a sample's array goes through; `registry` has their names."""
+"""Transforms of a recipe, one file each: resize, crop, pad, gray, scale, cast, transpose, tile, and functions of the user's."""

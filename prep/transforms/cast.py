@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from manifests.npyfile import AnyArray
-from prep.transforms.kinds import DTYPE, param
-from prep.transforms.transform import Transform
-from prep.transforms.values import convert_values
+from manifests.format.npyfile import AnyArray
+from prep.transforms.interface.convert_values import convert_values
+from prep.transforms.interface.parameters import DTYPE, param
+from prep.transforms.interface.transform import Transform
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +24,6 @@ class Cast(Transform):
 
     dtype: str = param(DTYPE, "to reach")
 
-    def apply(self, array: AnyArray, *, is_image: bool) -> AnyArray:
+    def apply(self, array: AnyArray, *, full_range: bool) -> AnyArray:
         """Return the same shape, of `dtype`."""
-        return convert_values(array, self.dtype, None, is_image=is_image)
+        return convert_values(array, self.dtype, None, full_range=full_range)

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from manifests.npyfile import AnyArray
+from manifests.format.npyfile import AnyArray
 from prep.errors import ItemError
-from prep.transforms.kinds import LENGTHS, OFFSETS, param
-from prep.transforms.regions import check_axes, start_of
-from prep.transforms.transform import Transform
+from prep.transforms.interface.parameters import LENGTHS, OFFSETS, param
+from prep.transforms.interface.regions import check_axes, start_of
+from prep.transforms.interface.transform import Transform
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class Crop(Transform):
             return {"position": f"as many offsets as size has lengths ({len(self.size)})"}
         return {}
 
-    def apply(self, array: AnyArray, *, is_image: bool) -> AnyArray:  # noqa: ARG002  # the same for both
+    def apply(self, array: AnyArray, *, full_range: bool) -> AnyArray:  # noqa: ARG002  # the same for both
         """Return shape (*size, *other axes), of the same dtype."""
         check_axes(array, self.size, "crop")
         where = []

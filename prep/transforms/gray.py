@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from manifests.npyfile import AnyArray
+from manifests.format.npyfile import AnyArray
 from prep.errors import ItemError
-from prep.transforms.rounding import rounded_to
-from prep.transforms.transform import Transform
+from prep.transforms.interface.rounding import rounded_to
+from prep.transforms.interface.transform import Transform
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
@@ -24,7 +24,7 @@ class Gray(Transform):
 
     name: ClassVar[str] = "gray"
 
-    def apply(self, array: AnyArray, *, is_image: bool) -> AnyArray:  # noqa: ARG002  # the same for both
+    def apply(self, array: AnyArray, *, full_range: bool) -> AnyArray:  # noqa: ARG002  # the same for both
         """Return shape (*axes, 1), of the same dtype; integers are rounded to the nearest."""
         if array.ndim and array.shape[-1] == 1:
             return array

@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from manifests.npyfile import AnyArray
-from prep.transforms.kinds import LENGTHS, NUMBER, choice, param
-from prep.transforms.regions import check_axes, fill_value, start_of
-from prep.transforms.transform import Transform
+from manifests.format.npyfile import AnyArray
+from prep.transforms.interface.parameters import LENGTHS, NUMBER, choice, param
+from prep.transforms.interface.regions import check_axes, fill_value, start_of
+from prep.transforms.interface.transform import Transform
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class Pad(Transform):
     value: float = param(NUMBER, "what is filled in; the array's dtype must have it", 0)
     position: str = param(choice("center", "start", "end"), "where the array lies in what is filled up", "center")
 
-    def apply(self, array: AnyArray, *, is_image: bool) -> AnyArray:  # noqa: ARG002  # the same for both
+    def apply(self, array: AnyArray, *, full_range: bool) -> AnyArray:  # noqa: ARG002  # the same for both
         """Return shape (at least size, *other axes), of the same dtype."""
         check_axes(array, self.size, "pad")
         lengths = [max(length, own) for length, own in zip(self.size, array.shape, strict=False)]

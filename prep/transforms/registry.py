@@ -6,19 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, fields, replace
 from typing import Any
 
-from prep.problems import RecipeProblem, found, one_of
 from prep.transforms.cast import Cast
 from prep.transforms.crop import Crop
 from prep.transforms.gray import Gray
-from prep.transforms.kinds import Kind
-from prep.transforms.loading import LoadError, check_arguments, load_function
+from prep.transforms.interface.parameters import Kind
+from prep.transforms.interface.problems import RecipeProblem, found, one_of
+from prep.transforms.interface.transform import Transform
+from prep.transforms.load_user_code import LoadError, check_arguments, load_function
 from prep.transforms.pad import Pad
 from prep.transforms.resize import Resize
 from prep.transforms.scale import Scale
 from prep.transforms.tile import Tile
-from prep.transforms.transform import Transform
 from prep.transforms.transpose import Transpose
-from prep.transforms.user import UserFunction, is_function_name, param_problem, user_function
+from prep.transforms.user_function import UserFunction, is_function_name, param_problem, user_function
 
 TRANSFORMS: Mapping[str, type[Transform]] = {kind.name: kind for kind in (Cast, Crop, Gray, Pad, Resize, Scale, Tile, Transpose)}
 """The ready ones."""

@@ -8,13 +8,13 @@ from typing import ClassVar, Literal
 import numpy as np
 from PIL import Image
 
-from manifests.npyfile import AnyArray
+from manifests.format.npyfile import AnyArray
 from prep.errors import ItemError
 from prep.transforms.crop import Crop
-from prep.transforms.kinds import IMAGE_SIZE, NUMBER, choice, param
+from prep.transforms.interface.parameters import IMAGE_SIZE, NUMBER, choice, param
+from prep.transforms.interface.rounding import rounded_to
+from prep.transforms.interface.transform import Transform
 from prep.transforms.pad import Pad
-from prep.transforms.rounding import rounded_to
-from prep.transforms.transform import Transform
 
 _FILTERS = {
     "nearest": Image.Resampling.NEAREST,
@@ -50,7 +50,7 @@ class Resize(Transform):
         """Whether this is what `--size` stands for."""
         return self == Resize(size=self.size)
 
-    def apply(self, array: AnyArray, *, is_image: bool) -> AnyArray:
+    def apply(self, array: AnyArray, *, full_range: bool) -> AnyArray:
         """Return shape (*size) or (*size, channel), of the same dtype."""
         if array.ndim not in {2, 3} or array.dtype.kind == "c" or 0 in array.shape:
             raise ItemError(
@@ -69,8 +69,8 @@ class Resize(Transform):
         )
         resized = self._to(array, (inner[0], inner[1]))
         if self.fit == "crop":
-            return Crop(size=self.size).apply(resized, is_image=is_image)
-        return Pad(size=self.size, value=self.value).apply(resized, is_image=is_image)
+            return Crop(size=self.size).apply(resized, full_range=full_range)
+        return Pad(size=self.size, value=self.value).apply(resized, full_range=full_range)
 
     def _to(self, array: AnyArray, size: tuple[int, int]) -> AnyArray:
         if array.shape[:2] == size:

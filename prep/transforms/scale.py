@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from manifests.npyfile import AnyArray
-from prep.transforms.kinds import FACTOR, FLOAT_DTYPE, param
-from prep.transforms.transform import Transform
-from prep.transforms.values import Scale as Factor
-from prep.transforms.values import convert_values
+from manifests.format.npyfile import AnyArray
+from prep.transforms.interface.convert_values import Scale as Factor
+from prep.transforms.interface.convert_values import convert_values
+from prep.transforms.interface.parameters import FACTOR, FLOAT_DTYPE, param
+from prep.transforms.interface.transform import Transform
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +27,6 @@ class Scale(Transform):
     )
     dtype: str | None = param(FLOAT_DTYPE, "of what comes out; float32 if left out", None)
 
-    def apply(self, array: AnyArray, *, is_image: bool) -> AnyArray:
+    def apply(self, array: AnyArray, *, full_range: bool) -> AnyArray:
         """Return the same shape, of `dtype`."""
-        return convert_values(array, self.dtype or "float32", self.factor, is_image=is_image)
+        return convert_values(array, self.dtype or "float32", self.factor, full_range=full_range)

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from itertools import product
 from typing import ClassVar, Literal
 
-from manifests.npyfile import AnyArray
+from manifests.format.npyfile import AnyArray
 from prep.errors import ItemError
-from prep.limits import MAX_SAMPLES
-from prep.transforms.kinds import LENGTHS, NUMBER, choice, param
+from prep.readers.limits import MAX_SAMPLES
+from prep.transforms.interface.parameters import LENGTHS, NUMBER, choice, param
+from prep.transforms.interface.regions import check_axes
+from prep.transforms.interface.transform import Transform
 from prep.transforms.pad import Pad
-from prep.transforms.regions import check_axes
-from prep.transforms.transform import Transform
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class Tile(Transform):
             return {"stride": f"as many lengths as size has ({len(self.size)})"}
         return {}
 
-    def apply(self, array: AnyArray, *, is_image: bool) -> Sequence[AnyArray]:
+    def apply(self, array: AnyArray, *, full_range: bool) -> Sequence[AnyArray]:
         """Return the tiles, the last axis of `size` fastest; each of shape (*size, *other axes), of the same dtype."""
         check_axes(array, self.size, "tile")
         strides = self.stride or self.size
@@ -57,7 +57,7 @@ class Tile(Transform):
             )
         if self.border == "pad":
             reach = [(count - 1) * stride + size for count, stride, size in zip(counts, strides, self.size, strict=True)]
-            array = Pad(size=tuple(reach), value=self.value, position="start").apply(array, is_image=is_image)
+            array = Pad(size=tuple(reach), value=self.value, position="start").apply(array, full_range=full_range)
         starts = [
             [min(number * stride, length - size) for number in range(count)]
             for count, stride, length, size in zip(counts, strides, array.shape, self.size, strict=False)

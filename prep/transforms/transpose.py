@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from manifests.npyfile import AnyArray
+from manifests.format.npyfile import AnyArray
 from prep.errors import ItemError
-from prep.transforms.kinds import AXES, param
-from prep.transforms.transform import Transform
+from prep.transforms.interface.parameters import AXES, param
+from prep.transforms.interface.transform import Transform
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,7 @@ class Transpose(Transform):
 
     axes: tuple[int, ...] = param(AXES, "which axis of the array comes first, second and so on")
 
-    def apply(self, array: AnyArray, *, is_image: bool) -> AnyArray:  # noqa: ARG002  # the same for both
+    def apply(self, array: AnyArray, *, full_range: bool) -> AnyArray:  # noqa: ARG002  # the same for both
         """Return the axes in the order wanted, of the same dtype."""
         if array.ndim != len(self.axes):
             raise ItemError(f"transpose by {list(self.axes)} takes arrays of {len(self.axes)} axes, found shape {array.shape}")

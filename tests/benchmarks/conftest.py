@@ -24,7 +24,7 @@ import pandas as pd
 import pytest
 
 from manifests import Manifest, load_manifest, write_manifest
-from manifests.schema import format_shape
+from manifests.format.schema import format_shape
 
 # Test files are imported by their path, so the modules that they share need a place to be found at; so do worker processes, which
 # are given this path.
@@ -109,7 +109,7 @@ def compiled(photographs: Photographs, tmp_path_factory: pytest.TempPathFactory)
         patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
         for out in (folder / "first", folder / "again"):
             arguments = ["build-shards", photographs.paths[0].parent, out, "--workers", "2"]
-            subprocess.run([sys.executable, "-c", "from prep.cli import main; main()", *arguments], check=True, capture_output=True)
+            subprocess.run([sys.executable, "-c", "from prep.cli.app import main; main()", *arguments], check=True, capture_output=True)
         yield
     shutil.rmtree(folder)
 

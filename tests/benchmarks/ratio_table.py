@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from manifests.schema import format_shape
+from manifests.format.schema import format_shape
 
 LIBRARIES = ("numpy", "keras", "tensorflow", "torch", "grain", "datasets", "litdata")
 

@@ -31,14 +31,14 @@ import simplejpeg
 from photographs import Photographs  # found as `conftest` says
 from PIL import Image
 
-from manifests.commitlog import STAGE_FOLDER
-from manifests.durable import sync_below
-from prep.chunk import MOST_ITEMS
-from prep.parts import Done, count_done, write_part
-from prep.records import Record
-from prep.shards import NewShard, write_new, write_shards
+from manifests.files.durable import sync_below
+from prep.build.execute.chunk import MOST_ITEMS
+from prep.build.execute.journal import Done, count_done, write_part
+from prep.build.execute.shards import NewShard, write_new, write_shards
+from prep.build.stage.leftovers import stages
+from prep.sources.items import Item
 
-BUILD = "from prep.cli import main; main()"
+BUILD = "from prep.cli.app import main; main()"
 CALL = """
 import sys, time
 from prep import BuildOptions, ShardOptions, SilentReporter, build_shards
@@ -229,7 +229,7 @@ def test_building_again_after_a_few_sources_changed(
 
 def items_done(out: Path) -> int:
     """Count the records of a build's parts; the first line of a part is its header."""
-    return count_done(out / STAGE_FOLDER)
+    return sum(map(count_done, stages(out)))
 
 
 def kill_at_half(photographs: Photographs, out: Path) -> None:
@@ -294,7 +294,7 @@ def test_writing_so_that_it_lasts(
     def with_parts(target: Path) -> None:
         for start in range(0, count, MOST_ITEMS):
             shards = write_shards([NewShard(Path(path).stem, array, path) for path in paths(target, start)])
-            done: list[Done] = [(Record(id=shard.id, source=""), (shard,), None) for shard in shards]
+            done: list[Done] = [(Item(id=shard.id, source=""), (shard,), "") for shard in shards]
             ids = [shard.id for shard in shards]
             write_part(target, done, fingerprints=dict.fromkeys(ids, ""), positions=dict.fromkeys(ids, 0))
 

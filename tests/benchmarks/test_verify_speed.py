@@ -14,10 +14,10 @@ import pandas as pd
 import pytest
 
 from manifests import Manifest, load_manifest, verify, write_manifest
-from manifests.schema import format_shape
-from manifests.verification import file_sha256
-from prep.executors import default_workers
-from prep.readers import open_readers
+from manifests.format.schema import format_shape
+from manifests.verification.verify import file_sha256
+from prep.parallel.executors import default_workers
+from prep.parallel.hashing import open_readers
 
 FILES_PER_CALL = 500
 """Of `sha256sum`; enough that starting it does not count."""

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from prep.cli import run
+from prep.cli.app import run
 
 STATE_FOLDER = ".prep"
 
@@ -85,7 +85,7 @@ def check_refused(outcome: Outcome, code: int, *says: str) -> None:
 
 def check_leaves_no_trace(out: Path) -> None:
     """Hold a dataset's folder against a build that is over: nothing laid out, nothing begun, no temporary file."""
-    assert not (out / STATE_FOLDER / "build").exists()
+    assert list((out / STATE_FOLDER).glob("build*")) == []
     check_no_temporary_file(out)
 
 
@@ -155,7 +155,7 @@ def started(arguments: Sequence[str | Path], **options: Any) -> Iterator[subproc
 
 def start_prep(*arguments: str | Path, **options: Any) -> contextlib.AbstractContextManager[subprocess.Popen[str]]:
     """Start the command as a user does."""
-    return started([sys.executable, "-c", "from prep.cli import main; main()", *arguments], **options)
+    return started([sys.executable, "-c", "from prep.cli.app import main; main()", *arguments], **options)
 
 
 def ended(process: subprocess.Popen[str]) -> Outcome:

@@ -1,7 +1,8 @@
 """Ends builds, looks at what is left, builds again, and compares every byte.
 
-A script: the builds run in forks of this process, which has imported all that they need, so hundreds of them take seconds. They
-end at each of their file operations in turn, with one worker, or at random moments, with two. What it found goes to stdout as JSON.
+A script: the builds run in forks of this process, which has imported all that they need, so each takes a tenth of a second. They
+end at each of their file operations in turn, or at some of them, with one worker, or at random moments, with two. What it found goes to
+stdout as JSON.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import importlib
 import io
+import itertools
 import json
 import os
 import random
@@ -24,9 +27,9 @@ from pathlib import Path
 from typing import Any
 
 from manifests import load_manifest
-from manifests.verification import verify
-from prep.cli import run
-from prep.workarea import KEPT
+from manifests.verification.verify import verify
+from prep.build.stage.stage import KEPT
+from prep.cli.app import run
 
 OPERATIONS = {"open", "write", "writelines", "writev", "flush", "fsync", "replace", "rename", "unlink", "remove", "mkdir", "rmdir", "link"}
 """Names of what Python calls to change files; to end just before each of them is to end just after the one before, too."""
@@ -149,6 +152,14 @@ def build(source: Path, out: Path, at: int = 0, act: str = "killed") -> int:
     return EXIT_NOT_REACHED if fault is not None and not fault.is_reached() else code
 
 
+def import_what_was_imported(names: str) -> None:
+    """Import the modules that a fork names, one a line: the forks to come need not import them each anew."""
+    for name in names.split():
+        if name not in sys.modules:
+            with contextlib.suppress(ImportError):  # a module that another made up, or made for its own fork
+                importlib.import_module(name)
+
+
 def trouble_told(act: str, status: int, said: str, state: str, told: str) -> str:
     """Return what is wrong with what a refused build said, given the state that it left, and what the next one told."""
     if (KEPT in said) != ("going on: " in told):
@@ -185,7 +196,9 @@ def trouble_after(act: str, at: int, source: Path, out: Path, old: Files, new: F
         return state, "" if not again and set(files_of(out)) == set(new) else f"building again ends with {again}: {told}"
     if again or files_of(out) != new:
         return state, f"building again ends with {again}: {told}; {sorted(files_of(out))}"
-    left = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.name.startswith(".tmp-") or path.name == "build")
+    left = sorted(
+        path.relative_to(out).as_posix() for path in out.rglob("*") if path.name.startswith(".tmp-") or path.name.startswith("build")
+    )
     return state, f"leaves {left} behind" if left else ""
 
 
@@ -251,10 +264,17 @@ def at_random(source: Path, existing: Path, kills: int) -> None:
     json.dump(states, sys.stdout)
 
 
-def main(source: Path, existing: Path, act: str) -> None:
-    """Run every case; `existing` is the dataset that is there before, or a folder that is not."""
+def main(source: Path, existing: Path, act: str, number: int) -> None:
+    """Run the cases.
+
+    Args:
+        source: of the builds.
+        existing: the dataset that is there before, or a folder that is not.
+        act: what ends the builds.
+        number: how many kills, if `act` is "random"; else each how-manyth operation to end at, from the first on.
+    """
     if act == "random":
-        at_random(source, existing, int(sys.argv[4]))
+        at_random(source, existing, number)
         return
     scratch = existing.parent / "scratch"
     old = files_of(existing) if existing.exists() else {}
@@ -265,14 +285,22 @@ def main(source: Path, existing: Path, act: str) -> None:
             shutil.copytree(existing, scratch)
         return scratch
 
-    code, said = in_a_fork(lambda: build(source, begin()))
-    new = files_of(scratch)
+    def build_whole() -> int:
+        with contextlib.redirect_stderr(io.StringIO()) as said:
+            code = build(source, scratch)
+        sys.stderr.write(said.getvalue() if code else "\n".join(sys.modules))
+        return code
+
+    begin()
+    code, said = in_a_fork(build_whole)
     assert code == 0, said
+    import_what_was_imported(said)
+    new = files_of(scratch)
     states: list[str] = []
-    while True:
-        state, trouble = trouble_after(act, len(states) + 1, source, begin(), old, new)
+    for at in itertools.count(1, number):
+        state, trouble = trouble_after(act, at, source, begin(), old, new)
         if trouble:
-            sys.exit(f"{act} at operation {len(states) + 1}: {trouble}")
+            sys.exit(f"{act} at operation {at}: {trouble}")
         if not state:
             break
         states.append(state)
@@ -280,4 +308,4 @@ def main(source: Path, existing: Path, act: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]))

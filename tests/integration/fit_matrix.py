@@ -1,9 +1,12 @@
 """Drives sequences in every way that Keras can, on the backend that KERAS_BACKEND names, and prints what was trained, as JSON.
 
-Run as `python fit_matrix.py FOLDER [SCENARIO ...]`. Each scenario gives a list of what its model saw, one after the other:
+Run as `python fit_matrix.py FOLDER WORKERS[,WORKERS ...] [SCENARIO ...]`. Each scenario gives a list of what its model saw, in order:
 `["train", samples]` for an epoch of `fit` or what there was of it, `["test", samples]` for an evaluation, `["predict", samples]`.
 A sample is its number and a checksum of what it is after the transform. They are written down by a layer of the model,
 in a variable, within the step that trains: a batch that was only asked for is not seen, one that was trained twice is seen twice.
+
+With UNKNOWN_KERAS=1 in the environment Keras says that it is of a release that nobody has tried, and asks a `PyDataset` for its batches as
+Keras 3.16 does.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +26,27 @@ import keras
 import numpy as np
 from keras import ops
 
-from loader import ManifestSequence
+if os.environ.get("UNKNOWN_KERAS"):
+    from next_keras import pretend
+
+    pretend()
+
+from loader import ManifestSequence, OptionError
 from manifests import Manifest, load_manifest
 
 SAMPLES, BATCH_SIZE, SEED = 49, 2, 5
 CAPACITY = 4096
 
 Seen = list[Any]
+
+WORKERS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "none": {"workers": 0},
+    "1 thread": {"workers": 1, "use_multiprocessing": False},
+    "2 threads": {"workers": 2, "use_multiprocessing": False},
+    "1 process": {"workers": 1, "use_multiprocessing": True},
+    "2 processes": {"workers": 2, "use_multiprocessing": True},
+}
 
 
 def noisy(x: Any, y: Any, rng: np.random.Generator) -> Any:
@@ -168,17 +186,116 @@ def kill(_: keras.Model) -> None:
     threading.Thread(target=os.kill, args=(os.getpid(), signal.SIGINT)).start()
 
 
+def check_pairs(batch: Any, ids: list[str]) -> Any:
+    """Return the numbers of a batch's samples, which must be those of the IDs: its targets."""
+    numbers = [int(id_[1:]) for id_ in ids]
+    found = [int(x[0, 0]) for x in batch[0]]
+    assert found == numbers, f"X is of {found}, ids() of {numbers}"
+    return batch[0], np.array(numbers, np.float32)
+
+
+class Targets(ManifestSequence):
+    """Takes its targets by the batch's IDs."""
+
+    def __getitem__(self, index: int) -> Any:
+        return check_pairs(super().__getitem__(index), self.ids(index))
+
+
+class PlainTargets(ManifestSequence):
+    """The same by a plain integer."""
+
+    def __getitem__(self, index: int) -> Any:
+        index = int(index)
+        return check_pairs(super().__getitem__(index), self.ids(index))
+
+
+class DeepTargets(ManifestSequence):
+    """The same from far away, and once more."""
+
+    def __getitem__(self, index: int) -> Any:
+        return self._from_far(index, 60)
+
+    def _from_far(self, index: int, calls: int) -> Any:
+        if calls:
+            return self._from_far(index, calls - 1)
+        again = super().__getitem__(index)
+        found = check_pairs(super().__getitem__(index), self.ids(index))
+        assert np.array_equal(found[0], again[0])
+        return found
+
+
+class MixedTargets(ManifestSequence):
+    """Looks at the next batch too."""
+
+    def __getitem__(self, index: int) -> Any:
+        other = (index + 1) % len(self)
+        check_pairs(super().__getitem__(other), self.ids(other))
+        return check_pairs(super().__getitem__(index), self.ids(index))
+
+
+class ThreadedTargets(ManifestSequence):
+    """Hands over to a thread."""
+
+    def __getitem__(self, index: int) -> Any:
+        batch = super().__getitem__
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(lambda: check_pairs(batch(index), self.ids(index))).result()
+            return pool.submit(lambda: check_pairs(batch(int(index)), self.ids(int(index)))).result()
+
+
+class Shortened(ManifestSequence):
+    """Has whole batches only, as the well-known generator."""
+
+    def __len__(self) -> int:
+        return self.n_samples // self.batch_size
+
+
+class Counting(ManifestSequence):
+    """Overrides the hooks, and keeps them from the base."""
+
+    epochs = 0
+
+    def on_epoch_begin(self) -> None:
+        pass
+
+    def on_epoch_end(self) -> None:
+        self.epochs += 1
+
+
+class Wrapper(keras.utils.PyDataset):
+    """One or more sequences, one after the other, which are told of epochs."""
+
+    def __init__(self, *inner: ManifestSequence, tells: bool = True) -> None:
+        super().__init__()
+        self.inner, self.tells = inner, tells
+
+    def __len__(self) -> int:
+        return sum(map(len, self.inner))
+
+    def __getitem__(self, index: int) -> Any:
+        for sequence in self.inner:
+            if index < len(sequence):
+                return check_pairs(sequence[index], sequence.ids(index))
+            index -= len(sequence)
+        raise IndexError
+
+    def on_epoch_end(self) -> None:
+        for sequence in self.inner if self.tells else ():
+            sequence.on_epoch_end()
+
+
 class Scenarios:
     """Every public method is one."""
 
-    def __init__(self, manifest: Manifest) -> None:
+    def __init__(self, manifest: Manifest, workers: dict[str, Any]) -> None:
         self._manifest = manifest
+        self._workers = workers
         self._built = Model()
         self._other = Model()
 
-    def _sequence(self, **options: Any) -> ManifestSequence:
+    def _sequence(self, kind: type[ManifestSequence] = ManifestSequence, **options: Any) -> ManifestSequence:
         defaults = {"batch_size": BATCH_SIZE, "shuffle": True, "seed": SEED, "label_mode": "int", "transform": noisy}
-        return ManifestSequence(self._manifest, **(defaults | options))
+        return kind(self._manifest, **(defaults | self._workers | options))
 
     def epochs(self) -> Seen:
         return self._built.fit(self._sequence(), epochs=3)
@@ -221,8 +338,7 @@ class Scenarios:
         return Model(steps_per_execution=4).fit(self._sequence(), steps_per_epoch=8, epochs=5)
 
     def validation(self) -> Seen:
-        workers = {"workers": 2, "use_multiprocessing": True}
-        with self._sequence(**workers) as train, self._sequence(**workers) as validation:
+        with self._sequence() as train, self._sequence() as validation:
             return self._built.fit(train, validation_data=validation, epochs=2)
 
     def validation_steps(self) -> Seen:
@@ -241,7 +357,7 @@ class Scenarios:
         return [*self._built.fit(sequence), *self._built.predict(sequence), *self._built.fit(sequence)]
 
     def evaluate_amid_an_epoch(self) -> Seen:
-        with self._sequence(workers=2, use_multiprocessing=True) as sequence:
+        with self._sequence() as sequence:
             evaluated: Seen = []
             trained = self._built.fit(sequence, At(6, lambda _: evaluated.extend(self._other.evaluate(sequence))), epochs=2)
             return evaluated + trained
@@ -252,7 +368,122 @@ class Scenarios:
         return self._built.fit(sequence, callback, steps_per_epoch=10, epochs=4) + evaluated
 
     def class_weight(self) -> Seen:
-        return self._built.fit(self._sequence(), class_weight={0: 1.0, 1: 3.0}, epochs=2)
+        sequence = self._sequence(class_weight={0: 1.0, "b": 3.0})
+        _, y, weights = sequence[0]
+        assert weights.tolist() == [3.0 if label else 1.0 for label in y]
+        return self._built.fit(sequence, epochs=2)
+
+    def what_fit_does_not_hand_on(self) -> Seen:
+        sequence, refused = self._sequence(), []
+        for lost in ({"class_weight": {0: 1.0, 1: 3.0}}, {"y": np.zeros(SAMPLES)}, {"sample_weight": np.ones(SAMPLES)}):
+            try:
+                self._built.fit(sequence, **lost)
+            except (OptionError, ValueError):
+                refused.append(list(lost))
+        # Keras itself takes class_weight where it asks for the batches by number.
+        assert len(refused) == (2 if os.environ.get("UNKNOWN_KERAS") else 3), refused
+        self._built.writer.take(training=True)
+        return self._built.fit(self._sequence(), epochs=1)
+
+    def targets_by_ids(self) -> Seen:
+        return self._overridden(Targets)
+
+    def targets_by_plain_numbers(self) -> Seen:
+        return self._overridden(PlainTargets)
+
+    def targets_from_far_away(self) -> Seen:
+        return self._overridden(DeepTargets)
+
+    def targets_beside_those_of_others(self) -> Seen:
+        return self._overridden(MixedTargets)
+
+    def targets_by_a_thread(self) -> Seen:
+        return self._overridden(ThreadedTargets)
+
+    def targets_amid_an_epoch(self) -> Seen:
+        with self._sequence(PlainTargets) as sequence:
+            evaluated: Seen = []
+            trained = self._built.fit(sequence, At(6, lambda _: evaluated.extend(self._other.evaluate(sequence))), epochs=2)
+            return evaluated + trained
+
+    def targets_over_epochs_that_share_a_pass(self) -> Seen:
+        return self._built.fit(self._sequence(Targets), steps_per_epoch=10, epochs=4)
+
+    def length_overridden(self) -> Seen:
+        sequence = self._sequence(Shortened)
+        loops = [[int(x[0, 0]) for x, _ in zip(batch[0], range(99), strict=False)] for batch in sequence]
+        assert len(loops) == len(sequence) == 24
+        return self._built.fit(sequence, epochs=2) + self._built.evaluate(sequence)
+
+    def hooks_overridden(self) -> Seen:
+        return self._built.fit(self._sequence(Counting), epochs=2)
+
+    def hooks_overridden_and_not_built(self) -> Seen:
+        return Model(built=False).fit(self._sequence(Counting), epochs=2)
+
+    def wrapped(self) -> Seen:
+        return self._built.fit(Wrapper(self._sequence()), epochs=3, shuffle=False)
+
+    def wrapped_and_not_told(self) -> Seen:
+        return self._built.fit(Wrapper(self._sequence(), tells=False), epochs=2, shuffle=False)
+
+    def wrapped_and_walked_through_amid_an_epoch(self) -> Seen:
+        inner = self._sequence()
+
+        def walk(_: keras.Model) -> None:
+            for _ in range(2):
+                self._other.evaluate(inner, steps=1)
+                next(iter(inner))
+
+        return self._built.fit(Wrapper(inner), At(6, walk), epochs=2, shuffle=False)
+
+    def two_wrapped(self) -> Seen:
+        return self._built.fit(Wrapper(self._sequence(), self._sequence()), epochs=2, shuffle=False)
+
+    def loops_amid_an_epoch(self) -> Seen:
+        sequence = self._sequence()
+        return self._built.fit(sequence, At(6, lambda _: [next(iter(sequence)) for _ in range(4)]), epochs=2)
+
+    def five_loops_at_once(self) -> Seen:
+        sequence, loops = self._sequence(), []
+
+        def begin(_: keras.Model) -> None:
+            loops.extend(iter(sequence) for _ in range(5))
+            heads.extend([next(loop)] for loop in loops)
+
+        heads: list[Any] = []
+        seen = self._built.fit(sequence, At(6, begin), epochs=2)
+        for head, loop in zip(heads, loops, strict=True):
+            batches = [*head, *loop]
+            seen.append(["predict", [sample for x, _ in batches for sample in ops.convert_to_numpy(checksums(x)).astype(int).tolist()]])
+        return seen
+
+    def short_evaluates_amid_an_epoch(self) -> Seen:
+        sequence, evaluated = self._sequence(), []
+
+        def evaluate(_: keras.Model) -> None:
+            for _ in range(5):
+                evaluated.extend(self._other.evaluate(sequence, steps=1))
+
+        return self._built.fit(sequence, At(6, evaluate), epochs=2) + evaluated
+
+    def an_evaluate_an_epoch(self) -> Seen:
+        sequence, evaluated = self._sequence(), []
+        callback = AfterEach(lambda: evaluated.extend(self._other.evaluate(sequence, steps=1)))
+        return self._built.fit(sequence, callback, steps_per_epoch=10, epochs=7) + evaluated
+
+    def fit_amid_a_fit(self) -> Seen:
+        sequence, inner = self._sequence(), []
+        trained = self._built.fit(sequence, At(6, lambda _: inner.extend(self._other.fit(sequence, epochs=1))), epochs=2)
+        return trained + inner
+
+    def several_inputs_and_no_labels(self) -> Seen:
+        model = Model()
+        inputs = [keras.Input((4, 3)), keras.Input((4, 3))]
+        model.keras = keras.Model(inputs, model.writer(inputs[0]) + 0 * inputs[1][:, 0, :1])
+        model.keras.compile("sgd", "mse")
+        sequence = self._sequence(label_mode=None, transform=lambda x, y, rng: [noisy(x, y, rng)[0], x])
+        return model.predict(sequence) + model.predict(sequence)
 
     def stopped_early(self) -> Seen:
         sequence = self._sequence()
@@ -269,28 +500,28 @@ class Scenarios:
         return self._fit_and_again(interrupt)
 
     def interrupted_by_a_signal(self) -> Seen:
-        with self._sequence(workers=2, use_multiprocessing=True) as sequence:
+        with self._sequence() as sequence:
             return [*self._built.fit(sequence, At(6, kill), epochs=10_000), *self._built.fit(sequence, epochs=2)]
 
     def endless(self) -> Seen:
         sequence = self._sequence(repeat=True)
         return self._built.fit(sequence, steps_per_epoch=10, epochs=6) + self._built.fit(sequence, steps_per_epoch=30)
 
-    def threads(self) -> Seen:
-        return self._by_workers([0, 1, 2, 4], use_multiprocessing=False)
-
-    def processes(self) -> Seen:
-        return self._by_workers([0, 1, 2, 4], use_multiprocessing=True)
-
-    def _by_workers(self, counts: list[int], **options: Any) -> Seen:
+    def many_workers(self) -> Seen:
         seen = []
-        for workers in counts:
-            with self._sequence(workers=workers, **options) as sequence:
+        for workers in ({"workers": 4, "use_multiprocessing": False}, {"workers": 4, "use_multiprocessing": True}):
+            with self._sequence(**workers) as sequence:
                 seen += self._built.fit(sequence, epochs=2)
         return seen
 
+    def _overridden(self, kind: type[ManifestSequence]) -> Seen:
+        with self._sequence(kind) as sequence:
+            seen = self._built.fit(sequence, epochs=2) + self._built.evaluate(sequence) + self._built.predict(sequence)
+            assert len(list(sequence)) == len(sequence)
+            return seen
+
     def _fit_and_again(self, action: Callable[[keras.Model], Any]) -> Seen:
-        with self._sequence(workers=2, use_multiprocessing=True) as sequence:
+        with self._sequence() as sequence:
             seen = self._built.fit(sequence, At(6, action), epochs=3)
             return seen + self._built.fit(sequence, epochs=2)
 
@@ -302,10 +533,12 @@ def names() -> Iterator[str]:
             yield name
 
 
-def main(folder: str, *chosen: str) -> None:
+def main(folder: str, settings: str, *chosen: str) -> None:
     warnings.simplefilter("ignore")  # of input that ran out, which is what some scenarios are about
-    scenarios = Scenarios(write_dataset(Path(folder) / "data"))
-    seen = {name: getattr(scenarios, name)() for name in chosen or names()}
+    manifest, seen = write_dataset(Path(folder) / "data"), {}
+    for setting in settings.split(","):
+        scenarios = Scenarios(manifest, WORKERS[setting])
+        seen[setting] = {name: getattr(scenarios, name)() for name in chosen or names()}
     print(json.dumps({"versions": {"keras": keras.__version__, "backend": keras.backend.backend()}, "seen": seen}))  # noqa: T201  # the answer
 
 

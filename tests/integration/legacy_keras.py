@@ -23,7 +23,7 @@ from tensorflow.keras.callbacks import Callback
 from tensorflow.keras.layers import Dense, Flatten
 from tensorflow.keras.models import Sequential
 
-from loader import ShardError
+from loader import OptionError, ShardError
 from loader.legacy import ManifestSequence
 from manifests import load_manifest
 
@@ -128,6 +128,45 @@ def fits(folder: Path) -> Any:
             observed[f"{name}, {steps} steps an epoch"] = trained(folder, {"epochs": 3, "steps_per_epoch": steps, **FITS[name]})
     observed["without end"] = trained(folder, {"epochs": 2, "steps_per_epoch": 10, **AS_WRITTEN}, repeat=True)
     return observed
+
+
+class Targets(ManifestSequence):
+    """Takes its targets by the batch's IDs."""
+
+    def __getitem__(self, index: int) -> Any:
+        x, _ = super().__getitem__(index)
+        numbers = [IDS.index(id_) for id_ in self.ids(index)]
+        assert [int(first) for first in x[:, 0, 0, 0]] == numbers, (index, numbers)
+        return x, np.array(numbers, np.float32)
+
+
+@scenario
+def overrides(folder: Path) -> Any:
+    observed = {}
+    for name in ("as written", "defaults"):
+        for options in ({}, {"steps_per_epoch": 3}):
+            made, model = (
+                Targets.from_ids(IDS, LABELS, data_dir=folder / "shards", dim=(4, 3), batch_size=BATCH, n_classes=8, seed=3),
+                Tally(),
+            )
+            with made:
+                model.fit(made, verbose=0, epochs=3, **options, **FITS[name])
+                got = model.take()
+            observed[f"{name} {options}"] = {"got": got, "promised": passes(sequence(folder), 4)[: len(got)]}
+    return observed
+
+
+@scenario
+def a_shorter_length(folder: Path) -> Any:
+    class Short(ManifestSequence):
+        def __len__(self) -> int:
+            return 2
+
+    try:
+        Short.from_ids(IDS, LABELS, data_dir=folder / "shards", dim=(4, 3), batch_size=BATCH)
+    except OptionError as error:
+        return str(error)
+    return "no error"
 
 
 @scenario

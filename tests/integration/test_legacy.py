@@ -94,3 +94,13 @@ def test_validation_has_passes_of_its_own(observed: dict[str, Any]) -> None:
 
 def test_a_bad_shard_is_named(observed: dict[str, Any]) -> None:
     assert "missing.npy of ID 'missing': expected (4, 3, 1) float32, found no such file" in observed["a_bad_shard"]
+
+
+def test_an_override_gets_the_batches_of_its_ids_in_their_order(observed: dict[str, Any]) -> None:
+    for how, result in observed["overrides"].items():
+        assert result["got"] == result["promised"], how
+        assert len(result["got"]) in {9, 21}
+
+
+def test_a_shorter_length_is_refused(observed: dict[str, Any]) -> None:
+    assert observed["a_shorter_length"] == "Short overrides __len__, and legacy Keras takes whole passes; use drop_remainder=True"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -17,10 +18,11 @@ import keras
 import numpy as np
 import pytest
 import training
-from training import Execution, Killed, make_model, make_sequence, write_dataset
+from backends import ONE_BACKEND_THEN_ALL
+from training import Execution, Killed, Walker, make_model, make_sequence, write_dataset
 
 from loader import FeedMonitor, ManifestSequence, OptionError, ResumeCallback, ResumeError
-from loader.resume import STATE_NAME
+from loader.callbacks.resume_file import STATE_NAME
 
 SCRIPT = training.__file__
 RAN_OUT = "Your input ran out of data"
@@ -56,6 +58,7 @@ def fit(root: Path) -> Fit:
         built: bool = True,
         per_execution: int = 1,
         validate: bool = False,
+        walks: bool = False,
         dropout: float = 0.5,
         save_freq: Any = 1,
         before: tuple[keras.callbacks.Callback, ...] = (),
@@ -67,6 +70,7 @@ def fit(root: Path) -> Fit:
     ) -> Outcome:
         model, sequence = make_model(built=built, per_execution=per_execution, dropout=dropout), make_sequence(data, **options or {})
         execution = Execution(kill_after, really=False)
+        before = (*before, *([Walker(sequence)] if walks else []))
         own = [] if path is None else [ResumeCallback(path, save_freq=save_freq, **resume or {})]
         history: dict[str, list[float]] = {}
         with warnings.catch_warnings():
@@ -100,17 +104,21 @@ WALKS: dict[str, tuple[dict[str, Any], list[int]]] = {
     "several steps in an execution": ({"per_execution": 4}, [1, 6, 7, 13]),
     "several, and an epoch is less": ({"per_execution": 4, "steps_per_epoch": 10, "epochs": 5}, [1, 4, 6, 7, 9]),
     "several, without end": ({"per_execution": 4, "steps_per_epoch": 10, "epochs": 3, "options": {"repeat": True}}, [2, 3, 5]),
+    "the data is walked through between epochs": ({"walks": True, "epochs": 3}, [7, 24, 25, 26, 30, 55]),
+    "and an epoch is less": ({"walks": True, "steps_per_epoch": 10, "epochs": 6}, [9, 10, 13, 25, 26, 32]),
+    "without end, too": ({"walks": True, "steps_per_epoch": 10, "epochs": 4, "options": {"repeat": True}}, [9, 10, 23, 27]),
     "validated, and not built": ({"validate": True, "built": False}, [7, 25, 30]),
 }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("how", "kills"), WALKS.values(), ids=WALKS.keys())
+@pytest.mark.parametrize("every", [pytest.param(True, marks=pytest.mark.faults, id="each kill"), pytest.param(False, id="one kill")])
 def test_a_training_that_goes_on_ends_as_one_that_nobody_interrupted(
-    fit: Fit, tmp_path: Path, how: dict[str, Any], kills: list[int]
+    fit: Fit, tmp_path: Path, how: dict[str, Any], kills: list[int], every: bool
 ) -> None:
     expected = fit(**how)
-    for kill_after in kills:
+    for kill_after in kills if every else [kills[len(kills) // 2]]:
         path = tmp_path / f"run{kill_after}"
         first = fit(path, kill_after=kill_after, **how)
         options = how.get("options", {}) | {"workers": 2}
@@ -125,10 +133,12 @@ def test_a_training_that_goes_on_ends_as_one_that_nobody_interrupted(
 
 
 @pytest.mark.slow
-def test_killed_again_and_again_in_other_processes_with_other_workers(root: Path, tmp_path: Path) -> None:
+@ONE_BACKEND_THEN_ALL
+def test_killed_again_and_again_in_other_processes_with_other_workers(root: Path, tmp_path: Path, backend: str) -> None:
     def run(**config: Any) -> subprocess.CompletedProcess[str]:
-        config = {"root": str(root), "epochs": 2, "out": str(tmp_path / "out.npz")} | config
-        return subprocess.run([sys.executable, SCRIPT, json.dumps(config)], capture_output=True, text=True, check=False)
+        config = {"root": str(root), "epochs": 2, "out": str(tmp_path / "out.npz"), "walks": backend == "torch"} | config
+        environment = os.environ | {"KERAS_BACKEND": backend}
+        return subprocess.run([sys.executable, SCRIPT, json.dumps(config)], env=environment, capture_output=True, text=True, check=False)
 
     whole = run(out=str(tmp_path / "whole.npz"))
     assert not whole.returncode, whole.stderr
@@ -410,7 +420,9 @@ def test_the_monitor_counts_each_epochs_own_skipped_samples(fit: Fit, tmp_path: 
 def test_the_monitor_recommends_what_to_change(fit: Fit, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     for said in ["more workers", None]:
         monitor = FeedMonitor()
-        monkeypatch.setattr("loader.callbacks.advice", lambda stats, *, asks_ahead, said=said: said if stats.batches else "nothing")
+        monkeypatch.setattr(
+            "loader.callbacks.keras_callbacks.advice", lambda stats, *, asks_ahead, said=said: said if stats.batches else "nothing"
+        )
         fit(before=(monitor,), epochs=1, verbose=2)
         assert monitor.recommendation == said
         assert capsys.readouterr().err.count("more workers\n") == bool(said)

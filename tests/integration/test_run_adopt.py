@@ -195,7 +195,7 @@ def test_a_built_dataset_is_not_adopted_nor_an_adopted_one_built(tutorial: Path,
     assert snapshot(tutorial) == before
 
 
-@pytest.mark.parametrize("function", ["write_table", "write_metadata"])
+@pytest.mark.parametrize("function", ["write_manifest", "write_metadata"])
 @pytest.mark.parametrize("again", [False, True])
 def test_a_full_disk_leaves_all_as_it_was(function: str, again: bool, tutorial: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if again:
@@ -206,7 +206,7 @@ def test_a_full_disk_leaves_all_as_it_was(function: str, again: bool, tutorial: 
         raise OSError(28, "No space left on device", str(tutorial / "manifest.csv"))
 
     with monkeypatch.context() as patch:
-        patch.setattr(f"prep.workarea.{function}", fail)
+        patch.setattr(f"prep.build.stage.stage.{function}", fail)
         check_refused(adopt(tutorial, "--split", "train=0.5,val=0.5"), 1, "manifest.csv", "No space left")
     assert snapshot(tutorial) == before
     assert adopt(tutorial).code == 0

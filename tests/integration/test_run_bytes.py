@@ -11,7 +11,6 @@ import hashlib
 import struct
 import zlib
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -72,7 +71,7 @@ def shard_digests(out: Path) -> dict[str, str]:
 def golden(tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The golden source, built here as by decoders of a version that never was: the real ones are part of dataset.json."""
     for library in ("PIL", "simplejpeg"):
-        monkeypatch.setattr(f"prep.recipe.{library}", SimpleNamespace(__version__="0.golden"))
+        monkeypatch.setattr(f"{library}.__version__", "0.golden")
     build(write_golden_source(tmp_path / "raw"), out, "--split", "train=0.5,val=0.5", "--seed", "1", "--workers", "1")
     return out
 

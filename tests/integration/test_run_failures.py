@@ -49,6 +49,7 @@ def test_one_bad_image_does_not_end_the_build(pets: Path, out: Path) -> None:
         "gone": 0,
         "removed": 0,
         "failures": [],
+        "relabelled": [],
     }
     assert failures_of(out) == [
         {"id": "cats/bad", "source": "cats/bad.png", "stage": "read", "type": "ItemError", "error": "is empty (0 bytes)"}
@@ -152,15 +153,19 @@ def test_when_every_item_has_become_bad_the_dataset_stays(pets: Path, out: Path)
     for path in pets.rglob("*.*"):
         path.write_bytes(b"")
         set_age(path, 5)
-    check_refused(prep("build-shards", pets, out), 1, "not one of 8 raw items", "cats/000.png", "dogs/003.bmp", "0 bytes")
-    check_refused(prep("build-shards", pets, out, "--prune", "--max-failures", "100"), 1, "not one of 8 raw items")
+    check_refused(prep("build-shards", pets, out), 1, "none of 8 raw items can be used", "cats/000.png", "dogs/003.bmp", "0 bytes")
+    check_refused(prep("build-shards", pets, out, "--prune", "--max-failures", "100"), 1, "none of 8 raw items can be used")
     assert snapshot(out) == before
 
 
 def test_when_every_value_is_too_great_nothing_is_written(raw: Path, out: Path) -> None:
     write_array(raw / "a.npy", np.full(3, 300))
     check_refused(
-        prep("build-shards", raw, out, "--dtype", "uint8"), 1, "not one of 1 raw item", "a.npy: transform", "300 does not fit uint8"
+        prep("build-shards", raw, out, "--dtype", "uint8"),
+        1,
+        "none of 1 raw item",
+        "a.npy: transform",
+        "300 does not fit uint8",
     )
     assert not out.exists()
 
@@ -196,10 +201,10 @@ def test_an_item_that_failed_for_a_while_comes_back_to_the_split_it_had(raw: Pat
 
 
 OPENERS = {
-    "a.png": "prep.sources.images.open_regular",
-    "a.npy": "manifests.npyfile.open_regular",
-    "a.npz": "prep.sources.arrays.open_regular",
-    "by content": "prep.looking.open_regular",
+    "a.png": "prep.readers.images.open_regular",
+    "a.npy": "manifests.format.npyfile.open_regular",
+    "a.npz": "prep.readers.arrays.open_regular",
+    "by content": "prep.build.scan.headers.open_regular",
 }
 
 
@@ -267,7 +272,7 @@ def test_what_is_remembered_of_splits_is_not_taken_for_nothing_when_it_cannot_be
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), "dataset.json")
 
     with monkeypatch.context() as patch:
-        patch.setattr("prep.options.read_metadata", too_many)
+        patch.setattr("prep.build.recipe.last_build.read_metadata", too_many)
         check_refused(prep("build-shards", pets, out), 1, "dataset.json: cannot be read: Too many open files")
     assert snapshot(out) == before
     build(pets, out)

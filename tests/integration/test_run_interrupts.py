@@ -34,8 +34,8 @@ from command_line import (
 )
 
 from manifests import load_manifest
-from prep.interrupts import GOES_ON, KEPT
-from prep.lock import locked
+from prep.build.stage.lock import locked
+from prep.parallel.interrupts import GOES_ON, KEPT
 
 INTERRUPTED, TERMINATED = 130, 143
 
@@ -55,7 +55,7 @@ def endless(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def is_building(out: Path) -> bool:
     """Whether a build has written its first shard."""
-    return any((out / STATE_FOLDER).glob("build/shards/x/*.npy"))
+    return any((out / STATE_FOLDER).glob("build*/shards/x/*.npy"))
 
 
 def grow_into(existing: Path, endless: Path) -> tuple[str | Path, ...]:
@@ -187,7 +187,7 @@ def test_who_cannot_ask_for_the_lock_leaves_all_to_who_may_have_it(existing: Pat
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), "lock")
 
     with monkeypatch.context() as patch:
-        patch.setattr("prep.workarea.locked", too_many)
+        patch.setattr("prep.build.stage.stage.locked", too_many)
         check_refused(prep("build-shards", tmp_path / "good", existing), 1, "lock: cannot be written: Too many open files")
     assert shard.is_file()
 
@@ -196,7 +196,7 @@ LIMITED = """
 import resource, signal, sys
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-from prep.cli import main
+from prep.cli.app import main
 main()
 """
 
@@ -225,16 +225,16 @@ def no_rename(source: str | Path, target: str | Path) -> NoReturn:
 
 
 STEPS: dict[str, Callable[..., NoReturn]] = {
-    "prep.chunk.write_shards": no_space,
-    "prep.workarea.write_table": no_space,
-    "prep.workarea.write_metadata": no_space,
-    "prep.workarea.write_failures": no_space,
+    "prep.build.execute.chunk.write_shards": no_space,
+    "prep.build.stage.stage.write_manifest": no_space,
+    "prep.build.stage.stage.write_metadata": no_space,
+    "prep.build.stage.stage.write_failures": no_space,
     "os.replace": no_rename,
-    "prep.workarea.locked": no_space,
+    "prep.build.stage.stage.locked": no_space,
 }
 
 
-AFTER_PARTS = {"prep.workarea.write_table", "prep.workarea.write_metadata", "prep.workarea.write_failures"}
+AFTER_PARTS = {"prep.build.stage.stage.write_manifest", "prep.build.stage.stage.write_metadata", "prep.build.stage.stage.write_failures"}
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -274,18 +274,18 @@ def test_a_signal_during_the_changeover_waits_and_is_told_truly(
     source = write_pets(tmp_path / "good", per_class=5)
     script = f"""
 import os, signal
-from prep.cli import main
+from prep.cli.app import main
 rename = os.replace
 def replace(*paths):
     os.replace = rename
     os.kill(os.getpid(), {int(number)})
     rename(*paths)
-import prep.workarea
-begin = prep.workarea.begin_changeover
+import prep.build.stage.stage
+begin = prep.build.stage.stage.begin_changeover
 def begin_changeover(*arguments, **options):
     begin(*arguments, **options)
     os.replace = replace
-prep.workarea.begin_changeover = begin_changeover
+prep.build.stage.stage.begin_changeover = begin_changeover
 main()
 """
     with started([sys.executable, "-c", script, "build-shards", source, existing]) as process:
@@ -328,15 +328,15 @@ def test_the_commands_exit_codes_and_streams_are_those_of_a_process(pets: Path, 
 
 
 def test_ctrl_c_while_the_command_is_imported_is_one_line() -> None:
-    code = "import importlib.abc, sys, prep.entry\n" + textwrap.dedent(
+    code = "import importlib.abc, sys, prep.cli.entry\n" + textwrap.dedent(
         """
         class Interrupt(importlib.abc.MetaPathFinder):
             def find_spec(self, name, path, target=None):
-                if name == "prep.cli":
+                if name == "prep.cli.app":
                     raise KeyboardInterrupt
         sys.meta_path.insert(0, Interrupt())
-        prep.entry.main()
+        prep.cli.entry.main()
         """
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (130, "error: interrupted; nothing was begun\n")
+    assert (done.returncode, done.stderr) == (130, "error: interrupted before anything was done\n")

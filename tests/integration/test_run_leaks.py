@@ -16,7 +16,7 @@ from command_line import Outcome, check_refused, prep
 from PIL import Image
 
 from manifests import load_manifest, write_manifest
-from manifests.verification import file_sha256
+from manifests.verification.verify import file_sha256
 
 Rows = list[dict[str, str]]
 
@@ -129,7 +129,7 @@ def test_images_of_one_colour_are_compared_by_bytes_only(tmp_path: Path, hashing
     outcome = prep("verify", root, "--leaks", "--json")
     assert outcome.json["leaks"]["found"] == [leak("identical", "split", test=["b"], train=["c"])]
     assert outcome.json["leaks"]["flat"] == ["a", "b", "c"]
-    assert "one colour: 3 IDs" in outcome.err
+    assert "3 IDs compared by bytes only (an image of a single colour)" in outcome.err
 
 
 def test_a_colour_image_of_one_colour_is_flat_too(tmp_path: Path, hashing: None) -> None:
@@ -152,7 +152,7 @@ def test_arrays_that_are_no_images_are_said_to_be_left_out(tmp_path: Path, hashi
     outcome = prep("verify", root, "--leaks", "--json")
     assert outcome.code == 0, outcome.out
     assert outcome.json["leaks"]["left_out"] == ["deep", "line", "tiny", "volume"]
-    assert "no image (HxW, HxWx1 or HxWx3" in outcome.err
+    assert "not an image: HxW, HxWx1 or HxWx3" in outcome.err
 
 
 def test_the_distance_decides_what_is_near(tmp_path: Path, hashing: None) -> None:
@@ -198,9 +198,9 @@ def test_rows_of_a_pack_are_compared_one_by_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        (["--near-distance", "3"], "go with --leaks"),
-        (["--no-near"], "go with --leaks"),
-        (["--leaks", "--no-near", "--near-distance", "3"], "exclude each other"),
+        (["--near-distance", "3"], "need --leaks"),
+        (["--no-near"], "need --leaks"),
+        (["--leaks", "--no-near", "--near-distance", "3"], "cannot be used together"),
         (["--leaks", "--near-distance", "11"], "--near-distance"),
     ],
 )

@@ -16,7 +16,7 @@ import pytest
 from command_line import STATE_FOLDER, build, check_leaves_no_trace, check_refused, ended, prep, snapshot, started, write_array, write_image
 
 from manifests import load_manifest
-from prep import readers as prep_readers
+from prep.parallel import hashing as prep_readers
 
 DATA, USAGE = 1, 2
 
@@ -106,7 +106,7 @@ def test_a_build_goes_on_with_the_union_of_two_builds_by_one_recipe(both: tuple[
 def test_no_build_goes_on_with_a_union_under_new_ids(both: tuple[Path, Path], out: Path, tmp_path: Path) -> None:
     outcome = prep("merge", *both, out, "--prefix-b", "b/")
     assert outcome.code == 0
-    assert "build-shards will not go on with this dataset" in outcome.err
+    assert "build-shards cannot update it" in outcome.err
     before = snapshot(out)
     check_refused(prep("build-shards", tmp_path / "raw-a", out), USAGE, "merged")
     assert snapshot(out) == before
@@ -151,7 +151,7 @@ CONFLICTS: dict[str, tuple[Callable[[Path, Path], None], tuple[str, ...], tuple[
         ("'cats/0'", "'cats/0.NPY/7'", "--prefix"),
         (("--prefix-b", "b/"),),
     ),
-    "groups": (_groups, ("'p'", "group in two splits", "A has train", "B has val", "mend"), ()),
+    "groups": (_groups, ("'p'", "group in two splits", "A has train", "B has val", "correct the groups"), ()),
     "recipe": (_other_recipe, ("recipe", "size None", "size [4, 4]", "(6, 8, 3)", "(4, 4, 3)", "--mixed"), (("--mixed", "--prefer", "a"),)),
     "classes": (_other_class_order, ("classes 'label'", "'cats', 'dogs'", "'dogs', 'cats'", "--prefer"), (("--prefer", "b"),)),
 }
@@ -292,7 +292,7 @@ def test_a_damaged_pack_is_named(tmp_path: Path, out: Path) -> None:
 @pytest.mark.parametrize("name", ["a", "b", "a/shards", "a/new", "."])
 def test_the_union_is_never_written_over_or_into_its_parts(name: str, both: tuple[Path, Path]) -> None:
     before = snapshot(both[0].parent)
-    check_refused(prep("merge", *both, both[0].parent / name), USAGE, "choose a folder of its own")
+    check_refused(prep("merge", *both, both[0].parent / name), USAGE, "choose a separate folder")
     assert snapshot(both[0].parent) == before
 
 
@@ -311,6 +311,27 @@ def test_options_that_cannot_work(options: tuple[str, ...], both: tuple[Path, Pa
     assert not out.exists()
 
 
+def test_what_failed_keeps_its_split_fold_and_group(tmp_path: Path, out: Path) -> None:
+    """In both datasets, an item that had a row fails by now; the union knows of each what the next build is to give it."""
+    expected: dict[str, dict[str, str]] = {"absent": {}, "absent_folds": {}, "absent_groups": {}}
+    for name in "ab":
+        source = tmp_path / f"raw-{name}"
+        for number in range(8):
+            write_image(source / "cats" / f"{name}{number}_0.png", seed=number)
+            write_image(source / "dogs" / f"{name}{number}_1.png", seed=100 + number)
+        flags = ("--split", "train=0.5,test=0.5", "--folds", "2", "--group-regex", "/([ab][0-9])_")
+        build(source, tmp_path / name, *flags)
+        frame = load_manifest(tmp_path / name).frame.set_index("id")
+        id_ = frame.index[frame["split"] == "train"][0]
+        (source / f"{id_}.png").write_bytes(b"")
+        build(source, tmp_path / name, "--max-failures", "1")
+        for key, column in zip(expected, ("split", "fold", "group"), strict=True):
+            expected[key][id_] = frame.loc[id_, column]
+    assert prep("merge", tmp_path / "a", tmp_path / "b", out).code == 0
+    splits = load_manifest(out).metadata.splits
+    assert {key: splits[key] for key in expected} == expected
+
+
 # Interrupts and full disks
 
 
@@ -318,7 +339,10 @@ def no_space(*_: object, **__: object) -> NoReturn:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "somewhere")
 
 
-@pytest.mark.parametrize("step", ["prep.copying._copy_bytes", "prep.workarea.write_manifest", "os.replace", "prep.workarea.locked"])
+@pytest.mark.parametrize(
+    "step",
+    ["prep.build.execute.copying._copy_bytes", "prep.build.stage.stage.write_manifest", "os.replace", "prep.build.stage.stage.locked"],
+)
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_disk_that_is_full_at_any_step_leaves_nothing(
     step: str, workers: str, both: tuple[Path, Path], out: Path, monkeypatch: pytest.MonkeyPatch
@@ -356,15 +380,15 @@ def test_a_signal_while_shards_are_copied_leaves_nothing(number: signal.Signals,
     """In a process of its own, as its second copy sends the signal."""
     before = snapshot(both[0].parent)
     script = f"""
-import os, prep.copying
-from prep.cli import main
-copy, calls = prep.copying._copy_bytes, []
+import os, prep.build.execute.copying
+from prep.cli.app import main
+copy, calls = prep.build.execute.copying._copy_bytes, []
 def copy_bytes(*arguments):
     calls.append(1)
     if len(calls) == 2:
         os.kill(os.getpid(), {int(number)})
     copy(*arguments)
-prep.copying._copy_bytes = copy_bytes
+prep.build.execute.copying._copy_bytes = copy_bytes
 main()
 """
     with started([sys.executable, "-c", script, "merge", *both, out, "--workers", workers]) as process:

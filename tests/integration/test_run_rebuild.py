@@ -55,13 +55,13 @@ def test_a_touched_file_is_built_again_and_no_other(aged: Path, out: Path) -> No
 def test_a_changed_file_of_a_row_told_by_size_and_time_is_read_once(aged: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     build_shards(aged, out, report=SilentReporter())
     set_age(aged / "cats" / "001.png", 2_000)
-    monkeypatch.setattr("prep.prepare.read_contents", lambda *_: pytest.fail("a file is read only to be read again"))
+    monkeypatch.setattr("prep.build.plan.prepare.read_contents", lambda *_: pytest.fail("a file is read only to be read again"))
     assert build_shards(aged, out, report=SilentReporter()).rebuilt == 1
 
 
 def test_that_of_a_row_told_by_content_is_looked_into_first(aged: Path, out: Path) -> None:
     build(aged, out, "--checksum")
-    (out / STATE_FOLDER / "known").unlink()
+    (out / STATE_FOLDER / "state.arrow").unlink()
     set_age(aged / "cats" / "001.png", 2_000)
     assert numbers(aged, out) == {"found": 8, "kept": 8}
 
@@ -133,6 +133,7 @@ def test_plan_says_what_build_will_do_and_why(aged: Path, out: Path) -> None:
         "move": {},
         "keep": ["cats/003", *(f"dogs/00{n}" for n in range(4))],
         "gone": ["cats/002"],
+        "relabelled": [],
         "failed": [],
     }
     text = prep("plan", aged, out, "--prune")
@@ -240,6 +241,21 @@ def test_a_label_that_changed_in_the_table_changes_the_manifest_and_no_shard(raw
     assert numbers(table, out) == {"found": 2, "kept": 2}
     assert dict(load_manifest(out).frame[["id", "label"]].to_numpy()) == {"a": "y", "b": "y"}
     assert ages(out) == times
+
+
+def test_a_column_that_the_table_has_no_more_stays_only_for_rows_without_a_raw_item(raw: Path, out: Path) -> None:
+    for name in "ab":
+        write_array(raw / f"{name}.npy", [1.0, 2.0])
+    table = raw / "train.csv"
+    table.write_text("id,label,note\na,x,first\nb,y,second\n")
+    build(table, out, "--label", "label")
+    table.write_text("id,label\na,x\nb,y\n")
+    shutil.copytree(out, raw.parent / "copy")
+    build(table, out)
+    assert "note" not in load_manifest(out).columns
+    table.write_text("id,label\na,x\n")
+    build(table, raw.parent / "copy")
+    assert load_manifest(raw.parent / "copy").frame["note"].tolist() == ["", "second"]
 
 
 def test_a_moved_raw_folder_is_no_reason_to_build_again(aged: Path, out: Path, tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ import click
 import pytest
 from command_line import build, check_refused, ended, prep, snapshot, start_prep, write_array, write_image
 
-from prep import readers as prep_readers
-from prep.cli import cli
+from prep.cli.app import cli
+from prep.parallel import hashing as prep_readers
 
 COMMANDS = ("build-shards", "plan", "verify", "inspect", "adopt", "diff", "merge", "recipe", "retry")
 
@@ -84,6 +84,7 @@ def test_inspect_counts_in_json(existing: Path) -> None:
         "missing": 0,
         "failures": {},
         "statistics": json.loads((existing / "dataset.json").read_text())["statistics"],
+        "labels": {"label": {"kind": "class", "classes": {"cats": {"train": 1, "val": 1}, "dogs": {"train": 1, "val": 1}}}},
     }
     assert outcome.err == ""
 
@@ -100,8 +101,8 @@ def test_inspect_of_a_foreign_failures_file_has_no_traceback(existing: Path) -> 
 
 def test_verify_of_a_sound_dataset(existing: Path) -> None:
     outcome = prep("verify", existing)
-    assert (outcome.code, outcome.out) == (0, f"{existing}: 4 IDs checked by every byte; 0 problems\n")
-    assert prep("verify", existing, "--quick").out == f"{existing}: 4 IDs checked by existence, header and size; 0 problems\n"
+    assert (outcome.code, outcome.out) == (0, f"{existing}: 4 IDs checked (every byte); 0 problems\n")
+    assert prep("verify", existing, "--quick").out == f"{existing}: 4 IDs checked (existence, header and size); 0 problems\n"
     assert prep("verify", existing / "manifest.csv").code == 0
     for arguments in (["--deep"], ["--deep", "--workers", "1"], ["--workers", "3"]):
         assert prep("verify", existing, *arguments).out == outcome.out
@@ -138,7 +139,7 @@ def test_verify_says_which_ids_have_nothing_to_be_compared_with(tmp_path: Path) 
     (tmp_path / "manifest.csv").write_text("id,label\na,0\nb,1\n")
     outcome = prep("verify", tmp_path)
     assert outcome.code == 0
-    assert "2 IDs checked by every byte, of which 2 have no sha256 to compare with ('a', 'b'); 0 problems" in outcome.out
+    assert "2 IDs checked (every byte), of which 2 have no sha256 to compare with ('a', 'b'); 0 problems" in outcome.out
     assert prep("verify", tmp_path, "--json").json["without_sha256"] == 2
     assert "sha256" not in prep("verify", tmp_path, "--quick").out
 
@@ -146,7 +147,7 @@ def test_verify_says_which_ids_have_nothing_to_be_compared_with(tmp_path: Path) 
 def test_verify_tells_of_hard_links_on_stderr_and_takes_no_offence(existing: Path, tmp_path: Path) -> None:
     os.link(existing / "shards" / "cats" / "000.npy", tmp_path / "other.npy")
     outcome = prep("verify", existing)
-    assert (outcome.code, "hard links: 1 shard has further names" in outcome.err) == (0, True)
+    assert (outcome.code, "hard links: 1 shard has other names" in outcome.err) == (0, True)
     assert [finding["id"] for finding in prep("verify", existing, "--json").json["linked"]] == ["cats/000"]
 
 

@@ -12,7 +12,7 @@ import pytest
 from command_line import build, prep, random_pixels, write_array, write_image
 from PIL import Image, ImageOps
 
-from manifests import load_manifest
+from manifests import LabelSpec, load_manifest
 
 
 def check_round_trip(out: Path, expected: dict[str, np.ndarray], labels: dict[str, str] | None) -> None:
@@ -129,7 +129,8 @@ def test_a_table_of_ids_and_paths_in_folders(raw: Path, out: Path) -> None:
     np.testing.assert_array_equal(manifest.load("first"), by_pillow(one))
     np.testing.assert_array_equal(manifest.load("second"), by_pillow(two))
     assert list(manifest.frame["label"]) == ["0.25", "0.5"]
-    assert manifest.metadata.labels == {}  # measured numbers are no classes
+    assert manifest.metadata.labels == {"label": LabelSpec(kind="number")}  # measured numbers are no classes
+    assert manifest.classes == ()
 
 
 def test_a_table_beside_arrays_and_a_folder_of_its_own(raw: Path, tmp_path: Path, out: Path) -> None:
@@ -178,7 +179,7 @@ def test_what_is_no_raw_item_is_said_to_be_left_aside(raw: Path, out: Path) -> N
         (raw / name).parent.mkdir(exist_ok=True)
         (raw / name).write_bytes(b"x")
     outcome = build(raw, out)
-    assert "left aside, being no raw items: .db 1, .txt 1, hidden 2" in outcome.err
+    assert "ignored files: .db 1, .txt 1, hidden 2" in outcome.err
     assert load_manifest(out).ids == ["x/a"]
 
 

@@ -191,7 +191,7 @@ def test_folders_are_the_splits_and_the_folders_in_them_the_classes(written: str
             write_image(raw / split / ("cats" if number % 2 else "dogs") / f"{number}.png", seed=number)
     write_image(raw / "stray.png")
     outcome = build(raw, out, "--split-from-folders", written)
-    assert "left aside: 4 raw items outside the folders train/valid/test: no folder 1, 'extra' 3" in outcome.err
+    assert "ignored: 4 raw items outside the folders train/valid/test: no folder 1, 'extra' 3" in outcome.err
     manifest = load_manifest(out)
     assert manifest.split_counts() == {"train": 4, "valid": 2, "test": 1}
     assert manifest.classes == ("cats", "dogs")
@@ -289,7 +289,7 @@ def test_a_manifest_without_folds_says_so(existing: Path) -> None:
         (["--group-regex", "(p"], "no regular expression"),
         (["--group-regex", "p"], "parentheses"),
         (["--group-by", ""], "--group-by must not be empty"),
-        (["--split-column", "part", "--seed", "3"], "--seed goes with --split or --folds"),
+        (["--split-column", "part", "--seed", "3"], "--seed needs --split or --folds"),
         (["--split", "train=0.8,val=0.2", "--folds", "5"], "call the split that is held out 'test'"),
         (["--folds", "1"], "--folds"),
         (["--split-from-folders", "train//test"], "must look like train/val/test"),

@@ -14,8 +14,8 @@ import pytest
 from command_line import build, prep, random_pixels, set_age, snapshot, write_array, write_image
 
 from manifests import ManifestError, load_manifest
+from prep.build.commit.shard_moments import MomentsChunk, moments_chunk
 from prep.errors import WorkerError
-from prep.shardmoments import MomentsChunk, moments_chunk
 
 SPLIT = ("--split", "train=0.7,val=0.3", "--seed", "1")
 
@@ -72,7 +72,7 @@ def grown(raw: Path, out: Path) -> None:
 
 def without_memory(raw: Path, out: Path) -> None:
     build(write_source(raw, range(20)), out, *SPLIT)
-    (out / ".prep" / "moments").unlink()
+    (out / ".prep" / "moments.arrow").unlink()
     build(write_source(raw, range(40)), out, *SPLIT)
 
 
@@ -109,12 +109,12 @@ def test_a_build_that_does_nothing_reads_no_shard(tmp_path: Path, out: Path) -> 
     raw = write_source(tmp_path / "raw", range(10))
     build(raw, out, *SPLIT)
     before = snapshot(out)
-    (out / ".prep" / "moments").unlink()
+    (out / ".prep" / "moments.arrow").unlink()
     for path in (out / "shards").rglob("*.npy"):
         path.write_bytes(b"?" * path.stat().st_size)
     build(raw, out, *SPLIT)
     assert snapshot(out)["dataset.json"] == before["dataset.json"]
-    assert not (out / ".prep" / "moments").exists()
+    assert not (out / ".prep" / "moments.arrow").exists()
 
 
 def test_what_is_remembered_spares_reading_shards(tmp_path: Path, out: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from command_line import build, check_refused, prep, random_pixels, set_age, snapshot, start_prep, until, write_image
 from PIL import Image
 
-from prep.sources.images import read_with_facts
+from prep.readers.images import read_with_facts
 
 GIVEN = ("--color", "rgb", "--dtype", "uint8", "--size", "8x9")
 
@@ -67,7 +67,7 @@ def test_the_same_is_told_when_nothing_is_left_to_build(source: Path, told: list
 
 
 def test_each_image_is_opened_once(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("prep.looking.survey_image", None)
+    monkeypatch.setattr("prep.readers.images.survey_image", None)
     assert prep("build-shards", source, tmp_path / "data", *GIVEN, "--max-failures", "1", "--workers", "1").code == 0
 
 
@@ -137,12 +137,14 @@ def test_a_build_that_goes_on_opens_no_image_again(source: Path, tmp_path: Path,
     build(source, tmp_path / "whole", *GIVEN)
     out = tmp_path / "data"
     with monkeypatch.context() as patch:
-        patch.setattr("prep.workarea.write_table", fails)
+        patch.setattr("prep.build.stage.stage.write_manifest", fails)
         assert prep("build-shards", source, out, *GIVEN, "--workers", "1").code == 1
     late = write_image(source / "class0" / "zlate.png", seed=99, shape=(20, 30, 3))
     opened: list[str] = []
-    monkeypatch.setattr("prep.looking.survey_image", None)
-    monkeypatch.setattr("prep.samples.read_with_facts", lambda path, **options: opened.append(path) or read_with_facts(path, **options))
+    monkeypatch.setattr("prep.readers.images.survey_image", None)
+    monkeypatch.setattr(
+        "prep.readers.images.read_with_facts", lambda path, **options: opened.append(path) or read_with_facts(path, **options)
+    )
     going_on = prep("build-shards", source, out, *GIVEN, "--workers", "1")
     assert going_on.code == 0
     assert opened == [str(late)]
@@ -159,7 +161,7 @@ def test_what_an_interrupted_build_has_done_is_looked_into(tmp_path: Path) -> No
     (source / "class1" / "broken.png").unlink()
     write_deep(source / "class0" / "!deep.tif")
     with start_prep("build-shards", source, out, *GIVEN, "--workers", "2") as process:
-        until(lambda: any((out / ".prep" / "build" / "parts").glob("*.part")) or process.poll() is not None, "the first part")
+        until(lambda: any((out / ".prep").glob("build-*/parts/*.part")) or process.poll() is not None, "the first part")
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
     assert not (out / "manifest.csv").exists()

@@ -40,7 +40,7 @@ ITEMS = 150
 
 TROUBLE = """
 import ctypes, os, re, signal, time
-import prep.samples
+import prep.build.execute.samples
 
 ACTS = {
     "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
@@ -49,7 +49,7 @@ ACTS = {
     "sleep": lambda: time.sleep(10**6),
     "spin": lambda: re.match(r"(a+)+b", "a" * 60),  # never gives the interpreter lock back
 }
-sound = prep.samples.samples_of
+sound = prep.build.execute.samples.samples_of
 
 def samples_of(root, record, recipe):
     name = record.id.partition("-")[0]
@@ -59,7 +59,7 @@ def samples_of(root, record, recipe):
         ACTS[name]()
     return sound(root, record, recipe)
 
-prep.samples.samples_of = samples_of
+prep.build.execute.samples.samples_of = samples_of
 """
 """Runs at the start of each interpreter: raw items of some names do harm to the process that reads them."""
 
@@ -322,12 +322,12 @@ def test_retry_finds_a_source_that_has_moved_only_if_told(pets: Path, out: Path,
 def test_retry_says_what_it_does_not_know(content: bytes | None, pets: Path, out: Path) -> None:
     (pets / "cats" / "bad.png").write_bytes(b"")
     assert prep("build-shards", pets, out).code == 1
-    note = out / STATE_FOLDER / "last-build.json"
+    note = out / STATE_FOLDER / "state.arrow"
     note.unlink()
     if content is not None:
         note.write_bytes(content)
-    check_refused(prep("retry", out), 2, "last-build.json", "run build-shards again")
-    check_refused(prep("retry", out.with_name("nowhere")), 2, "holds no dataset")
+    check_refused(prep("retry", out), 2, "state.arrow", "run build-shards again")
+    check_refused(prep("retry", out.with_name("nowhere")), 2, "is not a dataset")
 
 
 def test_events_are_json_lines_on_stderr_and_the_result_is_alone_on_stdout(pets: Path, out: Path) -> None:

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from loader import ManifestSequence, ResumeCallback
-from loader.resume import ResumeFolder
+from loader.callbacks.resume_file import ResumeFolder
 from manifests import load_manifest
 
 SAMPLES, BATCH = 50, 2
@@ -36,6 +36,22 @@ class Execution(keras.callbacks.Callback):
             if self.really:
                 os.kill(os.getpid(), signal.SIGKILL)
             raise Killed
+
+
+class Walker(keras.callbacks.Callback):
+    """Walks through the training data when an epoch begins and when it ends, as one that plots samples does."""
+
+    def __init__(self, sequence: ManifestSequence) -> None:
+        super().__init__()
+        self.sequence = sequence
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        next(iter(self.sequence))
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        for _, _ in zip(range(3), self.sequence, strict=False):
+            pass
+        next(iter(self.sequence))
 
 
 def write_dataset(root: Path) -> None:
@@ -88,6 +104,8 @@ def main(config: dict[str, Any]) -> None:
     callbacks: list[keras.callbacks.Callback] = []
     if config.get("backup"):
         callbacks.append(keras.callbacks.BackupAndRestore(config["backup"]))
+    if config.get("walks"):
+        callbacks.append(Walker(train))
     if config.get("path"):
         callbacks.append(ResumeCallback(config["path"], save_freq=1))
     execution = Execution(config.get("kill_after"), really=True)

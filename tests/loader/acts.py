@@ -35,7 +35,7 @@ def process_id(x: np.ndarray, y: Any, rng: np.random.Generator) -> tuple[np.ndar
 
 def imported(x: np.ndarray, y: Any, rng: np.random.Generator) -> tuple[np.ndarray, Any]:
     """Which of the heavy modules the process has imported, as a sample."""
-    return np.array([name in sys.modules for name in ("keras", "tensorflow", "jax", "torch", "tf_keras", "PIL", "pandas")]), y
+    return np.array([name in sys.modules for name in ("keras", "tensorflow", "jax", "torch", "tf_keras", "PIL", "pandas", "pyarrow")]), y
 
 
 class OwnError(Exception):

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from loader.feed import Feed
-from loader.index import Index, index_of_manifest
-from loader.labels import LabelMode
-from loader.options import FeedOptions
-from loader.transforms import Transform, Transforms
+from loader.feed.feed import Feed
+from loader.feed.index.from_manifest import index_of_manifest
+from loader.feed.index.index import Index
+from loader.feed.options import FeedOptions
+from loader.feed.targets.labels import LabelMode
+from loader.feed.transforms import Transform, Transforms
 from manifests import Manifest, load_manifest
 
 # Test files are imported by their path, so the modules that they share, also with worker processes, need a place to be found at.

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loader.companion import Companion
-from loader.feed import Feed, Key
-from loader.index import index_of_manifest
-from loader.options import FeedOptions
-from loader.threads import Threads
-from loader.transforms import Transforms
-from loader.tree import form, leaves
-from loader.workers import Workers
+from loader.feed.feed import Feed, Key
+from loader.feed.index.from_manifest import index_of_manifest
+from loader.feed.options import FeedOptions
+from loader.feed.transforms import Transforms
+from loader.feed.tree import form, leaves
+from loader.workers.companion import Companion
+from loader.workers.threads import Threads
+from loader.workers.workers import Workers
 from manifests import Manifest
 
 SHARED_MEMORY = "/dev/shm"  # noqa: S108  # only looked at

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from loader import ManifestSequence, OptionError, TransformError
-from loader.index import index_of_manifest
-from loader.passes import FIT_STRIDE
+from loader import ManifestSequence, TransformError
+from loader.feed.index.from_manifest import index_of_manifest
+from loader.passes.counter import FIT_STRIDE
 from manifests import Manifest
 
 MakeDataset = Callable[..., Manifest]
@@ -90,6 +90,17 @@ def test_shapes_are_as_static_as_they_are(
     assert shapes(dataset) == (x_spec if y is None else (x_spec, ((rows, *y[0]), y[1])))
     assert int(dataset.cardinality()) == len(sequence)
     check_elements(dataset, [sequence._feed.batch(0, batch).batch for batch in range(len(sequence))])
+
+
+def test_numbers_are_targets(make_dataset: MakeDataset) -> None:
+    columns = {"age": [f"{number}.5" for number in range(10)], "rust": list("0110100110"), "scab": list("1110000110")}
+    manifest = make_dataset(10, columns=columns)
+    for label, y in (("age", ()), (["age", "rust"], (2,)), (["rust", "scab"], (2,))):
+        mode: Any = "float" if "age" in label else "auto"
+        sequence = ManifestSequence(manifest, label=label, label_mode=mode, batch_size=4)
+        dataset = sequence.as_tf_dataset()
+        assert shapes(dataset) == (((None, 4, 3), "float32"), ((None, *y), "float32"))
+        check_elements(dataset, [sequence._feed.batch(0, batch).batch for batch in range(3)])
 
 
 def test_weights_come_third(make_dataset: MakeDataset) -> None:
@@ -166,10 +177,10 @@ def test_what_an_iteration_leaves_the_next_one_uses(make_dataset: MakeDataset) -
     with ManifestSequence(make_dataset(30), **OPTIONS, workers=2) as sequence:
         iterator = iter(sequence.as_tf_dataset())
         next(iterator)
-        assert sequence._is_read_ahead.locked()
+        assert sequence._leader is not None
         del iterator
         deadline = time.monotonic() + 20
-        while sequence._is_read_ahead.locked():
+        while sequence._leader is not None:
             assert time.monotonic() < deadline, "the iteration did not end with its iterator"
             gc.collect()
             time.sleep(0.01)
@@ -215,11 +226,51 @@ def test_a_transform_that_fails_does_so_at_once(make_dataset: MakeDataset) -> No
         sequence.as_tf_dataset()
 
 
-def test_an_override_that_nobody_would_call_is_refused(make_dataset: MakeDataset) -> None:
+def test_an_override_makes_the_elements(make_dataset: MakeDataset) -> None:
     class Doubled(ManifestSequence):
         def __getitem__(self, index: int) -> Any:
             x, y = super().__getitem__(index)
-            return 2 * x, y
+            assert numbers((x,)) == [int(id_[1:]) for id_ in self.ids(index)]
+            return 2 * x, y.argmax(axis=1).astype("int8")
 
-    with pytest.raises(OptionError, match=r"Doubled.__getitem__ would not be called; override batch_transform"):
-        Doubled(make_dataset(10)).as_tf_dataset()
+    sequence = Doubled(make_dataset(30), **OPTIONS)
+    dataset = sequence.as_tf_dataset()
+    assert shapes(dataset) == (((None, 4, 3), "float32"), ((None,), "int8"))
+    for pass_ in range(2):
+        assert [numbers(batch) for batch in dataset] == [[2 * n for n in batch] for batch in promised(sequence, pass_)]
+
+
+def test_batches_of_several_lengths_have_an_open_axis(make_dataset: MakeDataset) -> None:
+    sequence = ManifestSequence(make_dataset(30), **OPTIONS, batch_transform=lambda x, y, rng: (x[:, : 1 + int(x[0, 0, 0]) % 4], y))
+    dataset = sequence.as_tf_dataset()
+    assert shapes(dataset)[0] == ((None, None, 3), "float32")
+    assert [tuple(x.shape) for x, _ in dataset] == [(len(batch), 1 + batch[0] % 4, 3) for batch in promised(sequence, 0)]
+
+
+def test_a_batch_that_is_not_as_the_first_ones_were_is_refused(make_dataset: MakeDataset) -> None:
+    sequence = ManifestSequence(make_dataset(30), batch_size=4, batch_transform=lambda x, y, rng: (x[:, : 2 + (x[0, 0, 0] > 8)], y))
+    dataset = sequence.as_tf_dataset()
+    with pytest.raises(
+        tf.errors.OpError, match=r"has shape \(4, 3, 3\) and dtype float32, expected \(None, 2, 3\) and float32 as in the first"
+    ):
+        list(dataset)
+
+
+def test_what_was_made_before_an_error_comes_first(make_dataset: MakeDataset) -> None:
+    manifest = make_dataset(40)
+    dataset = ManifestSequence(manifest, batch_size=4).as_tf_dataset()
+    (manifest.root / "shards" / "s021.npy").unlink()
+    found: list[list[int]] = []
+    with pytest.raises(tf.errors.OpError, match=r"ID 's021'"):
+        found.extend(map(numbers, dataset))
+    assert found == [[4 * i + j for j in range(4)] for i in range(5)]
+
+
+def test_texts_of_an_override_arrive(make_dataset: MakeDataset) -> None:
+    class Named(ManifestSequence):
+        def __getitem__(self, index: int) -> Any:
+            return super().__getitem__(index)[0], np.array(self.ids(index), dtype=object)
+
+    sequence = Named(make_dataset(30), **OPTIONS)
+    found = [id_.decode() for _, y in sequence.as_tf_dataset() for id_ in y.numpy()]
+    assert found == sequence.ids()

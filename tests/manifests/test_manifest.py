@@ -21,15 +21,16 @@ from manifests import (
     InvalidManifestError,
     LabelSpec,
     Manifest,
+    ManifestError,
     Metadata,
     NoManifestError,
     UnknownNameError,
     load_manifest,
     write_manifest,
 )
-from manifests.metadata import common_array, write_metadata
-from manifests.names import collisions, name_problem
-from manifests.schema import COLUMN_NAMES
+from manifests.format.metadata import common_array, write_metadata
+from manifests.format.names import collisions, name_problem
+from manifests.format.schema import COLUMN_NAMES
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "manifests"
 
@@ -228,7 +229,7 @@ def test_a_bad_manifest_is_refused_with_all_its_problems_and_their_lines(data: P
     assert str(caught.value).splitlines() == [
         f"{data / 'manifest.csv'}: 3 problems",
         "  row 4, column 'id': ID '..' has the component '..', which could leave the dataset folder",
-        "  row 7, column 'id': ID 'a' stands already in row 2",
+        "  row 7, column 'id': ID 'a' already appears in row 2",
         "  row 7, column 'shape': expected a shape like 32x32x3, found 'big'",
     ]
 
@@ -542,3 +543,43 @@ def test_ids_are_asked_for_by_in_and_never_iterated_as_masks(tmp_path: Path) -> 
     assert "b" not in manifest
     with pytest.raises(TypeError, match="not iterable"):
         iter(manifest)  # type: ignore[call-overload]
+
+
+REGRESSION = {"id": list("abc"), "label": ["3.5", "1", "2"], "grade": ["x", "y", "x"], "split": ["train", "val", "train"]}
+
+
+def regression(labels: dict[str, LabelSpec] | None = None, **columns: list[str]) -> Manifest:
+    return Manifest(pd.DataFrame(REGRESSION | columns, dtype=object), Path("data"), Metadata(labels=labels or {}))
+
+
+def test_labels_that_look_like_numbers_are_numbers_and_have_no_classes() -> None:
+    manifest = regression()
+    assert (manifest.label_kind(), manifest.classes, manifest.label_kind("grade")) == ("number", (), "class")
+    assert manifest.split("val").label_kind() == "number"  # though 1 is an integer
+    assert "classes" not in repr(manifest)
+
+
+def test_dataset_json_says_what_a_column_holds() -> None:
+    specs = {"label": LabelSpec(classes=("1", "2", "3.5"), column="price"), "age": LabelSpec(kind="number"), "gone": LabelSpec()}
+    manifest = regression(specs, age=["1", "2", "5"])
+    assert (manifest.label_kind(), manifest.classes) == ("class", ("1", "2", "3.5"))
+    assert (manifest.label_kind("age"), manifest.classes_of_column("age")) == ("number", ())
+    assert manifest.label_columns == ("label", "age")
+    assert (manifest.label_name("label"), manifest.label_name("age")) == ("price", "age")
+    with pytest.raises(UnknownNameError, match="no column 'nowhere'"):
+        manifest.label_kind("nowhere")
+
+
+def test_numbers_are_summed_up_by_split_and_not_counted_as_classes() -> None:
+    table = regression().number_table()
+    assert table["train"].to_dict() == {"count": 2, "mean": 2.75, "std": 0.75, "min": 2, "max": 3.5}
+    assert table["val"].to_dict() == {"count": 1, "mean": 1, "std": 0, "min": 1, "max": 1}
+    for refused in (regression().class_counts, regression().class_table):
+        with pytest.raises(ManifestError, match=r"column 'label' holds numbers, not classes; number_table\('label'\)"):
+            refused()
+
+
+def test_a_label_of_a_column_of_numbers_is_no_problem_of_the_manifest(tmp_path: Path) -> None:
+    (tmp_path / "manifest.csv").write_text("id,label\na,1.5\nb,2\n")
+    write_metadata(Metadata(labels={"label": LabelSpec(kind="number")}), tmp_path / "dataset.json")
+    assert load_manifest(tmp_path).label_kind() == "number"

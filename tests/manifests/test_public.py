@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -48,9 +49,17 @@ def test_importing_manifests_loads_no_framework_and_no_decoder() -> None:
     assert "pandas" not in loaded_by("pass")
     loaded = loaded_by("[getattr(manifests, name) for name in manifests.__all__]")
     assert "numpy" in loaded
-    assert (
-        not {"pandas", "keras", "tensorflow", "tf_keras", "jax", "torch", "PIL", "imagecodecs", "click", "loky", "prep", "loader"} & loaded
+    heavy = {"pandas", "pyarrow", "keras", "tensorflow", "tf_keras", "jax", "torch"}
+    assert not (heavy | {"PIL", "imagecodecs", "click", "loky", "prep", "loader"}) & loaded
+
+
+def test_loading_and_looking_imports_no_pandas(pets: Path) -> None:
+    code = (
+        f"import sys; from manifests import load_manifest; m = load_manifest({str(pets)!r}); "
+        "m.classes, m.splits, m.split_counts(), m.label_kind(), m.array, m.load(m.ids[0]), m.where(split='train').column('id'), m.files(); "
+        "print('pyarrow' in sys.modules, 'pandas' in sys.modules)"
     )
+    assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "True False\n"
 
 
 def test_importing_manifests_prints_nothing() -> None:

@@ -1,0 +1,1 @@
+"""Labels encoded as y (one-hot, integers, numbers), and sample weights."""

@@ -1,0 +1,1 @@
+"""Single files: atomic replacement, flushing to disk, locks, and opening regular files only."""

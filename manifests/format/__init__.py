@@ -1,0 +1,1 @@
+"""What stands on disk: columns, names, CSV, `.npy` headers and `dataset.json`, read and checked."""

@@ -1,0 +1,141 @@
+"""Which IDs and paths are safe: they come from outside and are hostile until checked here."""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from itertools import islice
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+MAX_COMPONENT_BYTES = 255
+"""What ext4, APFS, NTFS and XFS allow for one file or folder name."""
+
+SHARD_FOLDER = "shards"
+
+_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_. -]{0,99}(?:/[A-Za-z0-9_][A-Za-z0-9_. -]{0,99})*")
+_ALL_PLAIN = re.compile(f"{_PLAIN.pattern}(?:\n{_PLAIN.pattern})*+")
+_NAMES_AT_ONCE = 1024
+_DRIVE = re.compile(r"[A-Za-z]:")
+
+
+class Names(Sized, Iterable[str], Protocol):
+    """Many strings, to be gone through as often as need be."""
+
+
+def default_path(id_: str, *, folder: str = SHARD_FOLDER) -> str:
+    """Return the path of an ID's shard when the manifest names none: `shards/<id>.npy`.
+
+    Args:
+        id_: the sample's name.
+        folder: relative to the manifest; empty for arrays that lie beside it.
+    """
+    return f"{folder}/{id_}.npy" if folder else f"{id_}.npy"
+
+
+def name_problem(name: str) -> str | None:
+    """Say what makes an ID or a relative path unsafe, or None if it is safe.
+
+    Unsafe are: the empty name, `.` and `..` and empty components, absolute paths and drives, backslashes, control
+    characters, text that UTF-8 cannot encode, and a component of more than 255 bytes.
+    """
+    if _PLAIN.fullmatch(name):
+        return None
+    if not name:
+        return "is empty"
+    if any(unicodedata.category(character) == "Cc" for character in name):
+        return "has a control character"
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return "cannot be encoded as UTF-8"
+    if name.startswith("/") or _DRIVE.match(name):
+        return "is absolute; expected a relative name"
+    if "\\" in name:
+        return "has a backslash; folders are separated by '/'"
+    for component in name.split("/"):
+        if component in {"", ".", ".."}:
+            return f"has the component {component!r}, which could leave the dataset folder"
+        size = len(component.encode())
+        if size > MAX_COMPONENT_BYTES:
+            return f"has a component of {size} bytes; file systems allow {MAX_COMPONENT_BYTES}"
+    return None
+
+
+def name_problems(names: Sequence[str]) -> dict[int, str]:
+    """Return position -> what is wrong, of each name that is unsafe; see `name_problem`."""
+    problems: dict[int, str] = {}
+    for start in range(0, len(names), _NAMES_AT_ONCE):
+        block = names[start : start + _NAMES_AT_ONCE]
+        text = "\n".join(block)
+        if text.count("\n") != len(block) - 1 or not _ALL_PLAIN.fullmatch(text):  # hardly ever
+            problems |= {start + position: problem for position, name in enumerate(block) if (problem := name_problem(name))}
+    return problems
+
+
+def collision_key(name: str) -> str:
+    """Return what a case-insensitive, normalising disk makes of a name: equal keys would share one file there."""
+    if name.isascii():
+        return name.lower()
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def _collision_keys(names: Names) -> Iterator[str]:
+    """Return the key of each name, from many at once where they are ASCII."""
+    left = iter(names)
+    while block := list(islice(left, _NAMES_AT_ONCE)):
+        text = "\0".join(block)
+        keys = text.lower().split("\0") if text.isascii() else []
+        yield from keys if len(keys) == len(block) else map(collision_key, block)
+
+
+def collisions(names: Names) -> Iterator[tuple[int, int]]:
+    """Yield (position, earlier position) for each name that meets an earlier one on a case-insensitive disk."""
+    # Most often there is none, and an array of hashes shows it in a fraction of the memory of a dict of names.
+    hashes = np.fromiter(map(hash, _collision_keys(names)), dtype=np.int64, count=len(names))
+    hashes.sort()
+    if not (hashes[1:] == hashes[:-1]).any():
+        return
+    first: dict[str, int] = {}
+    for position, name in enumerate(names):
+        earlier = first.setdefault(collision_key(name), position)
+        if earlier != position:
+            yield position, earlier
+
+
+def file_and_folder_clashes(paths: Names) -> Iterator[tuple[int, int]]:
+    """Yield (position, other position) where the other's file would have to be a folder of this path.
+
+    `shards/a.npy` and `shards/a.npy/b.npy` cannot both exist.
+    """
+    folders: set[str] = set()
+    for folder in {path.rpartition("/")[0] for path in paths}:
+        rest = folder
+        while rest:
+            folders.add(collision_key(rest))
+            rest = rest.rpartition("/")[0]
+    # Folders are few, so only files that are one of them are kept to look up.
+    files: dict[str, int] = {}
+    for position, path in enumerate(paths):
+        key = collision_key(path)
+        if key in folders:
+            files.setdefault(key, position)
+    for position, path in enumerate(paths if files else ()):
+        folder = path.rpartition("/")[0]
+        while folder:
+            other = files.get(collision_key(folder))
+            if other is not None:
+                yield position, other
+            folder = folder.rpartition("/")[0]
+
+
+def resolve_inside(root: str | Path, path: str) -> Path | None:
+    """Return `root/path` if it lies inside `root` with every symbolic link followed, else None."""
+    real_root = os.path.realpath(root)
+    real = os.path.realpath(os.path.join(real_root, path))
+    inside = real == real_root or real.startswith(real_root.rstrip(os.sep) + os.sep)
+    return Path(real) if inside else None

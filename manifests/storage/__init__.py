@@ -1,0 +1,1 @@
+"""Opening a dataset, the cache of a big manifest, and committing a new state of it."""

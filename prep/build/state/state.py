@@ -1,0 +1,230 @@
+"""What earlier builds know of each raw file, so that an unchanged one is not opened again: `.prep/state.arrow`. Safe to delete.
+
+One row per raw file, as it was when it was last looked into; what the last build was asked for stands in the file's metadata.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import PIL
+
+from manifests.files.atomic import replacing
+from manifests.format.schema import STATE_FOLDER
+from manifests.rows import arrow
+from manifests.rows.buffers import coded_array, codes_of, fixed, fixed_array, numbers, positions_of
+from manifests.rows.table import select
+from prep.build.state.digests import DIGEST_BYTES
+from prep.build.state.fingerprints import Prints, are_prints, as_prints, no_prints
+from prep.build.state.sealed import UnsealedError, read_sealed, sealed_writer, sound_table
+from prep.readers.header import parse_header
+from prep.sources.items import UNKNOWN
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+STATE_NAME = "state.arrow"
+"""File in the folder of the state of builds."""
+
+_ABOUT = b"shardfeed"
+_READ_BY = {"pillow": PIL.__version__}
+"""Libraries whose release may read another header."""
+
+_UNREADABLE = (OSError, UnsealedError, LookupError, TypeError, ValueError, AttributeError, RecursionError)
+"""What reading a file raises that no build of this release has written."""
+
+
+def _schema(*, content: bool) -> pa.Schema:
+    pa = arrow.pa
+    columns = {
+        "source": pa.large_string(),
+        "size": pa.int64(),
+        "mtime": pa.int64(),
+        "header": pa.dictionary(pa.int32(), pa.string()),
+        "fingerprint": pa.binary(DIGEST_BYTES),
+        **({"content": pa.binary(DIGEST_BYTES)} if content else {}),
+    }
+    return pa.schema(list(columns.items()))
+
+
+def _nothing() -> pa.Table:
+    table: pa.Table = _schema(content=False).empty_table()
+    return table
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """What earlier builds know.
+
+    Attributes:
+        items: a row per raw file, with `source`, `size`, `mtime`, `header`, `fingerprint` and, if the content of any was read,
+            `content`; as `prep.sources.items` has them.
+        recipe: digest of the recipe that the fingerprints are for, which are those by size and time.
+        about: what the last build was asked for, as JSON has it; empty if none has come to its end.
+    """
+
+    items: pa.Table = field(default_factory=_nothing)
+    recipe: str = ""
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, out: Path) -> State:
+        """Return what the builds of a dataset have left; nothing where there is nothing that this release can use."""
+        try:
+            reader = read_sealed(out / STATE_FOLDER / STATE_NAME)
+            head = json.loads(reader.schema.metadata[_ABOUT])
+            if head.pop("read by") != _READ_BY:
+                return cls(about=dict(head["about"]))
+            items = sound_table(reader, _schema(content="content" in reader.schema.names))
+            for text in codes_of(items["header"])[1]:
+                if text:
+                    parse_header(text)
+            if not are_prints(items["fingerprint"]):
+                return cls()
+            return cls(items=items.replace_schema_metadata(None), recipe=str(head["recipe"]), about=dict(head["about"]))
+        except _UNREADABLE:  # it is only a memory
+            return cls()
+
+    def save(self, out: Path) -> None:
+        """Keep this for later builds; that it cannot be kept is no reason to stop, and costs the next build time."""
+        about = json.dumps({"read by": _READ_BY, "recipe": self.recipe, "about": dict(self.about)}).encode()
+        with contextlib.suppress(OSError), replacing(out / STATE_FOLDER / STATE_NAME, durable=False) as file:
+            items = self.items.select(_schema(content="content" in self.items.column_names).names).unify_dictionaries()
+            items = items.replace_schema_metadata({_ABOUT: about})
+            with sealed_writer(file, items.schema) as writer:
+                writer.write_table(items)
+
+    def equals(self, other: State) -> bool:
+        """Return whether both say the same."""
+        return (self.recipe, self.about) == (other.recipe, other.about) and self.items.equals(other.items)
+
+    def places_of(self, items: pa.Table) -> npt.NDArray[np.int64]:
+        """Return where the file of each item stands among those that are known, changed since or not: int64; -1 for nowhere."""
+        if self.items["source"].equals(items["source"]):
+            return np.arange(len(items))
+        return positions_of(items["source"], self.items["source"])
+
+    def unchanged(self, items: pa.Table, places: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Return which items' files are as they were when they were last looked at, by size and time: bool, shape (n,)."""
+        sizes, mtimes = numbers(items["size"], np.int64), numbers(items["mtime"], np.int64)
+        same: npt.NDArray[np.bool_] = (places >= 0) & (sizes != UNKNOWN)
+        at = places[same]
+        same[same] = (numbers(self.items["size"], np.int64)[at] == sizes[same]) & (
+            numbers(self.items["mtime"], np.int64)[at] == mtimes[same]
+        )
+        return same
+
+    def known_prints(self, items: pa.Table, places: npt.NDArray[np.int64], recipe: str) -> Prints:
+        """Return the fingerprints by size and time of files that are unchanged; empty for the others: of dtype `S32`, shape (n,)."""
+        return np.where(self.unchanged(items, places), self.prints_at(places, recipe), b"")
+
+    def prints_at(self, places: npt.NDArray[np.int64], recipe: str) -> Prints:
+        """Return the fingerprints by size and time that files had when they were last looked at; empty where one is not known.
+
+        Args:
+            places: of the files, as `places_of` has them.
+            recipe: digest of the recipe that the fingerprints must be for.
+        """
+        prints = no_prints(len(places))
+        if recipe == self.recipe and len(self.items):
+            prints[places >= 0] = as_prints(self.items["fingerprint"])[places[places >= 0]]
+        return prints
+
+
+def last_about(out: Path) -> Mapping[str, Any]:
+    """Return what the last build of a dataset was asked for, by a look at the head of its state; empty if nothing is known of it."""
+    try:
+        about = json.loads(read_sealed(out / STATE_FOLDER / STATE_NAME, checked=False).schema.metadata[_ABOUT])["about"]
+    except _UNREADABLE:
+        return {}
+    return about if isinstance(about, dict) else {}
+
+
+class Facts:
+    """What is known of the files of some items, while it is found out.
+
+    Attributes:
+        codes: which of `texts` is the header of each: int32, shape (n,); 0 for none that is known.
+        texts: distinct headers, of which the first is empty.
+        content: SHA-256 of each file: uint8, shape (n, 32); all zero where it is not known.
+    """
+
+    def __init__(self, count: int) -> None:
+        """Begin with nothing."""
+        self.codes = np.zeros(count, dtype=np.int32)
+        self.texts = [""]
+        self.content = np.zeros((count, DIGEST_BYTES), dtype=np.uint8)
+        self._number = {"": 0}
+
+    @classmethod
+    def of(cls, items: pa.Table) -> Facts:
+        """Begin with what the columns of a table say."""
+        facts = cls(len(items))
+        codes, texts = codes_of(items["header"])
+        facts.codes = np.array([facts.code_of(text) for text in texts] or [0], dtype=np.int32)[codes]
+        facts.content = fixed(items["content"]).copy()
+        return facts
+
+    @classmethod
+    def known(cls, state: State, items: pa.Table) -> Facts:
+        """Begin with what earlier builds know of files that have not changed since."""
+        facts, known, places = cls(len(items)), state.items, state.places_of(items)
+        same = state.unchanged(items, places)
+        codes, texts = codes_of(known["header"])
+        facts.codes[same] = np.array([facts.code_of(text) for text in texts] or [0], dtype=np.int32)[codes[places[same]]]
+        if "content" in known.column_names:
+            facts.content[same] = fixed(known["content"])[places[same]]
+        return facts
+
+    @property
+    def have_header(self) -> npt.NDArray[np.bool_]:
+        """Whether the header of each file is known: bool, shape (n,)."""
+        return self.codes > 0
+
+    def code_of(self, text: str) -> int:
+        """Return the code of a header."""
+        code = self._number.setdefault(text, len(self.texts))
+        if code == len(self.texts):
+            self.texts.append(text)
+        return code
+
+    def set_headers(self, at: Any, texts: Sequence[str]) -> None:
+        """Take in what the headers of some files say."""
+        self.codes[at] = [self.code_of(text) for text in texts]
+
+    def put_into(self, items: pa.Table) -> pa.Table:
+        """Return the items with what is known as columns."""
+        for name, column in (("header", coded_array(self.codes, self.texts)), ("content", fixed_array(self.content))):
+            if name in items.column_names:
+                items = items.drop_columns(name)
+            items = items.append_column(name, column)
+        return items
+
+
+def remembered_items(items: pa.Table) -> pa.Table:
+    """Return the columns of items that are remembered; those whose content nobody has read have none."""
+    names = ["source", "size", "mtime", "header", "fingerprint"]
+    return items.select([*names, "content"] if fixed(items["content"]).any() else names)
+
+
+def together(older: State, newer: State) -> State:
+    """Return what both say, of a file of which both know something what the newer one says."""
+    others = select(older.items, positions_of(older.items["source"], newer.items["source"]) < 0)
+    if older.recipe != newer.recipe:
+        others = _with_zeros(others.drop_columns("fingerprint"), "fingerprint")
+    parts = [others, newer.items]
+    if any("content" in part.column_names for part in parts):
+        parts = [part if "content" in part.column_names else _with_zeros(part, "content") for part in parts]
+    items = arrow.pa.concat_tables([part.select(parts[-1].column_names) for part in parts])
+    return State(items=items.combine_chunks(), recipe=newer.recipe, about=older.about)
+
+
+def _with_zeros(items: pa.Table, name: str) -> pa.Table:
+    return items.append_column(name, fixed_array(np.zeros((len(items), DIGEST_BYTES), dtype=np.uint8)))

@@ -1,0 +1,1 @@
+"""Working with datasets that exist: adopt, inspect, diff, merge, and finding leaks between splits."""

@@ -1,0 +1,1 @@
+"""`prep diff`: comparing two datasets by IDs, labels, splits and content."""

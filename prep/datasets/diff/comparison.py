@@ -1,0 +1,188 @@
+"""Comparing two manifests: IDs added, removed, relabelled, moved, changed. Pure, except for arrays that the caller lets it read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from manifests.format.schema import COLUMN_NAMES
+from manifests.manifest import Manifest
+from prep.build.recipe.recipe import differences
+
+Texts = npt.NDArray[np.object_]
+
+SameContent = Callable[[str], bool]
+"""Reads an ID's arrays in both datasets and says whether they are the same."""
+
+_NOT_THE_USERS = frozenset(COLUMN_NAMES) - {"label"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """One value that is another now.
+
+    Attributes:
+        id: of the sample.
+        column: that holds the value; for content, what told the two apart: a column, or `bytes`.
+        old: in the first dataset.
+        new: in the second.
+    """
+
+    id: str
+    column: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """How a second dataset differs from a first; every list is sorted by ID.
+
+    Attributes:
+        added: IDs that only the second has.
+        removed: IDs that only the first has.
+        relabelled: values of `label` and of all columns that are the user's own.
+        moved: from one split to another.
+        regrouped: from one group to another.
+        changed: IDs whose arrays differ.
+        uncompared: IDs in both of whose arrays the manifests say too little; they may differ.
+        classes: label column -> (class order of the first, of the second), where these differ.
+        recipe: what differs between the recipes, one sentence each.
+    """
+
+    added: Sequence[str]
+    removed: Sequence[str]
+    relabelled: Sequence[Change]
+    moved: Sequence[Change]
+    regrouped: Sequence[Change]
+    changed: Sequence[Change]
+    uncompared: Sequence[str]
+    classes: Mapping[str, tuple[Sequence[str], Sequence[str]]]
+    recipe: Sequence[str]
+
+    def __bool__(self) -> bool:
+        """Whether there is any difference; what could not be compared is none."""
+        told = {name: value for name, value in vars(self).items() if name != "uncompared"}
+        return any(told.values())
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the difference for JSON."""
+        classes = {column: {"old": list(old), "new": list(new)} for column, (old, new) in self.classes.items()}
+        return {"differ": bool(self), **asdict(self), "classes": classes}
+
+
+def compare(a: Manifest, b: Manifest, same_content: SameContent | None = None) -> Difference:
+    """Say how dataset `b` differs from dataset `a`.
+
+    Content is told by `sha256`, where both have it. Else by fingerprint: an equal one means an equal shard, another one
+    means other raw bytes or another recipe. Else by shape and dtype, which only tell that content differs, never that it
+    is the same.
+
+    Args:
+        a: the first.
+        b: the second.
+        same_content: decides where sha256 does not; without it nothing is read.
+    """
+    ids_a, ids_b = set(a.ids), set(b.ids)
+    common = sorted(ids_a & ids_b)
+    both = _Both(a, b, common)
+    changed, uncompared = _contents(both, same_content)
+    return Difference(
+        added=sorted(ids_b - ids_a),
+        removed=sorted(ids_a - ids_b),
+        relabelled=sorted((change for column in own_columns(a, b) for change in both.changes(column)), key=lambda change: change.id),
+        moved=both.changes("split"),
+        regrouped=both.changes("group"),
+        changed=changed,
+        uncompared=uncompared,
+        classes=_class_orders(a, b),
+        recipe=_recipes(a, b),
+    )
+
+
+def own_columns(a: Manifest, b: Manifest) -> list[str]:
+    """Return `label` and the columns that are the user's own, in the order of the first manifest, then of the second."""
+    return [column for column in dict.fromkeys([*a.frame.columns, *b.frame.columns]) if column not in _NOT_THE_USERS]
+
+
+class _Both:
+    """The values of the IDs that two manifests share, side by side."""
+
+    def __init__(self, a: Manifest, b: Manifest, ids: Sequence[str]) -> None:
+        self.ids = np.array(ids, dtype=object)
+        self._frames = [(manifest.frame, _positions(manifest.ids, ids)) for manifest in (a, b)]
+
+    def values(self, column: str) -> tuple[Texts, Texts]:
+        """Return a column's values in the first and the second: strings, shape (IDs,) each; empty where there is no such column."""
+        first, second = (
+            frame[column].to_numpy(dtype=object)[positions] if column in frame.columns else np.full(len(self.ids), "", dtype=object)
+            for frame, positions in self._frames
+        )
+        return first, second
+
+    def changes(self, column: str) -> list[Change]:
+        """Return where a column's values differ, by ID."""
+        first, second = self.values(column)
+        at = np.flatnonzero(first != second)
+        return [Change(id=id_, column=column, old=old, new=new) for id_, old, new in zip(self.ids[at], first[at], second[at], strict=True)]
+
+
+def _positions(ids: Sequence[str], wanted: Sequence[str]) -> npt.NDArray[np.int64]:
+    """Return where the wanted IDs stand: int64, shape (wanted,)."""
+    position = dict(zip(ids, range(len(ids)), strict=True))
+    return np.fromiter((position[id_] for id_ in wanted), dtype=np.int64, count=len(wanted))
+
+
+def _contents(both: _Both, same_content: SameContent | None) -> tuple[list[Change], list[str]]:
+    """Return where content differs, and the IDs of which that cannot be told."""
+    values = {column: both.values(column) for column in ("sha256", "fingerprint", "shape", "dtype", "row")}
+    # The digest of a pack is not that of one of its rows; equal packs have equal rows all the same.
+    packed = (values["row"][0] != "") | (values["row"][1] != "")
+    same_row = values["row"][0] == values["row"][1]
+    told = _both_say(values["sha256"])
+    same = told & same_row & (values["sha256"][0] == values["sha256"][1])
+    other = told & ~packed & ~same
+    by = {"sha256": other}
+    if same_content is None:
+        told_by_print = _both_say(values["fingerprint"]) & ~same & ~other
+        by["fingerprint"] = told_by_print & (values["fingerprint"][0] != values["fingerprint"][1])
+        same |= told_by_print & ~by["fingerprint"]
+        for column in ("shape", "dtype"):
+            by[column] = ~same & ~np.logical_or.reduce(list(by.values())) & _both_say(values[column])
+            by[column] &= values[column][0] != values[column][1]
+    changes = [
+        Change(id=both.ids[at], column=column, old=values[column][0][at], new=values[column][1][at])
+        for column, where in by.items()
+        for at in np.flatnonzero(where)
+    ]
+    left = list(both.ids[~same & ~np.logical_or.reduce(list(by.values()))])
+    if same_content is not None:
+        changes += [Change(id=id_, column="bytes", old="", new="") for id_ in left if not same_content(id_)]
+        left = []
+    return sorted(changes, key=lambda change: change.id), left
+
+
+def _both_say(values: tuple[Texts, Texts]) -> npt.NDArray[np.bool_]:
+    return np.asarray((values[0] != "") & (values[1] != ""), dtype=np.bool_)
+
+
+def _class_orders(a: Manifest, b: Manifest) -> dict[str, tuple[Sequence[str], Sequence[str]]]:
+    """Return the label columns whose classes, or their order, differ: then an index means another class."""
+    columns = [column for column in a.frame.columns if column in b.frame.columns]
+    named = {"label", *a.metadata.labels, *b.metadata.labels}
+    orders = {column: (_classes(a, column), _classes(b, column)) for column in columns if column in named}
+    return {column: (first, second) for column, (first, second) in orders.items() if first != second}
+
+
+def _classes(manifest: Manifest, column: str) -> tuple[str, ...]:
+    return ("(numbers)",) if manifest.label_kind(column) == "number" else manifest.classes_of_column(column)
+
+
+def _recipes(a: Manifest, b: Manifest) -> list[str]:
+    """Return what differs between the recipes; nothing if either is not known."""
+    old, new = a.metadata.recipe.get("recipe"), b.metadata.recipe.get("recipe")
+    return differences(old, new) if isinstance(old, dict) and isinstance(new, dict) else []

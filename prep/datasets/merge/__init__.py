@@ -1,0 +1,1 @@
+"""`prep merge`: the union of two datasets, and the conflicts between them."""

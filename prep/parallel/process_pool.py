@@ -1,0 +1,57 @@
+"""Worker processes on this machine: loky's, started as it takes the least time, and ended with the build."""
+
+from __future__ import annotations
+
+import errno
+import os
+from concurrent.futures import Executor
+
+from prep.errors import WorkerError
+from prep.parallel.fork import interrupts_blocked
+from prep.parallel.interrupts import held_off
+from prep.parallel.watchdog import Watch
+
+_NO_ROOM = (errno.EAGAIN, errno.ENOMEM)
+
+
+class ProcessPool:
+    """loky's processes, which can be started anew."""
+
+    def __init__(self, count: int, watch: Watch | None) -> None:
+        self._count = count
+        self._watch = watch
+        self._executor: Executor | None = None
+
+    def start(self, fresh: bool) -> Executor:  # noqa: FBT001  # called by position
+        """Start processes, as fresh interpreters or as it takes the least time; those that were there are ended.
+
+        Raises:
+            WorkerError: the system has no room for them.
+        """
+        from loky import ProcessPoolExecutor  # noqa: PLC0415  # slow to import, and one worker does without
+
+        from prep.parallel.start_method import StartContext, begin_worker  # noqa: PLC0415  # imports it, too
+
+        self.end(kill=True)
+        context = StartContext()
+        try:
+            with held_off(note=None), context.first_processes(fresh=fresh), interrupts_blocked():
+                executor: Executor = ProcessPoolExecutor(
+                    max_workers=self._count, context=context, initializer=begin_worker, initargs=(os.getpid(), self._watch)
+                )
+                self._executor = executor
+                executor.submit(os.getpid)  # starts the processes, which inherit what is blocked
+        except OSError as error:
+            if error.errno not in _NO_ROOM:  # what was printed is written out before, and may meet a closed pipe
+                raise
+            raise WorkerError(
+                f"worker processes cannot be started: {error.strerror or error}; is there enough memory, and room for processes "
+                "(ulimit -u)? try --workers 1"
+            ) from error
+        return executor
+
+    def end(self, *, kill: bool) -> None:
+        """End the processes, those that still work too if `kill`."""
+        if self._executor is not None:
+            self._executor.shutdown(wait=True, kill_workers=kill)  # type: ignore[call-arg]  # loky's own argument
+            self._executor = None

@@ -1,0 +1,77 @@
+"""What every reader has: which files it takes, how it reads one, and what the values mean that it gives."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from manifests.format.npyfile import AnyArray
+from prep.readers.header import ImageFacts
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wanted:
+    """What a recipe wants of an array that is read; a reader heeds what goes with its files.
+
+    Attributes:
+        size: (height, width) to bring it to; None keeps its own.
+        gray: whether to give one channel, else RGB.
+        at_least: (height, width) below which it need not be decoded, as it is resized later; without `size`.
+        npz_key: name of the array within an `.npz` file; None takes the only one.
+    """
+
+    size: tuple[int, int] | None = None
+    gray: bool = False
+    at_least: tuple[int, int] | None = None
+    npz_key: str | None = None
+
+
+class Reader(ABC):
+    """Turns one kind of raw file into arrays. It is made without arguments and keeps nothing.
+
+    Attributes:
+        name: what `--format` takes it by, and what recipes are stored with.
+        singular: what one item is called in messages, such as `image`.
+        files: what its files are called where there are none, such as `.npy or .npz files`.
+        suffixes: endings of the files it takes: lower case, each with its only dot in front.
+        looked_for: the usual ones of the endings, where `files` does not name them.
+        options: fields of `ShardOptions` that mean something for it, and nothing for readers that do not name them too.
+        surveyed: whether `header` is asked of every file before the plan is made, which decides channels and dtype; what is read
+            then has the channels and the size that are wanted. Else both are left to the transforms.
+        full_range: whether uint8 and uint16 stand for the same range of brightness, so that values are stretched from one to the other.
+    """
+
+    name: ClassVar[str]
+    singular: ClassVar[str]
+    files: ClassVar[str]
+    suffixes: ClassVar[frozenset[str]]
+    looked_for: ClassVar[str] = ""
+    options: ClassVar[frozenset[str]] = frozenset()
+    surveyed: ClassVar[bool] = False
+    full_range: ClassVar[bool] = False
+
+    @abstractmethod
+    def read(self, path: str, wanted: Wanted) -> tuple[AnyArray, ImageFacts | None]:
+        """Read the array of a file, a pure function of its bytes and of what is wanted.
+
+        Returns:
+            Numeric, of any shape; and what `header` would say, None if the reader is not surveyed.
+
+        Raises:
+            ItemError: the file cannot be used; the message does not name it.
+        """
+
+    def header(self, path: Path) -> ImageFacts:
+        """Return what a file's header says; asked only of a reader that is surveyed.
+
+        Raises:
+            ItemError: as by `read`.
+        """
+        raise NotImplementedError
+
+    def libraries(self) -> Mapping[str, str]:
+        """Return the libraries whose release can change a value, with their versions: an item is built again when one changes."""
+        return {}

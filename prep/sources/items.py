@@ -1,0 +1,106 @@
+"""The table of items: one row per raw item, which gains columns on its way through a build. This file owns its columns.
+
+| column | type | what it says |
+|---|---|---|
+| `id` | large_string | ID of the sample that the item becomes |
+| `source` | large_string | the raw file, relative to the source's folder, with `/` |
+| `label` | strings | primary label, empty if there is none |
+| `column.<name>` | strings | further manifest columns, which the source has under their own names |
+| `size` | int64 | of the raw file, in bytes; `UNKNOWN` where nobody has looked |
+| `mtime` | int64 | time of its last change, in ns; likewise |
+| `header` | strings | what the file's header says, as the reader has it; empty where nobody has read it |
+| `content` | binary(32) | SHA-256 of the file's bytes; all zero where nobody has read them |
+| `fingerprint` | binary(32) | of what a build by the recipe writes, in hex digits; all zero where it cannot be known |
+| `action` | strings | what a build does with the item: `keep`, `add`, `rebuild` or `move` |
+| `reason` | strings | why it is rebuilt; empty if it is not |
+
+The first six come with the listing of a source, the next two with the scan, the last three with the plan. Strings are `large_string`, or
+`dictionary<int32, string>` where their values are few, as in `manifests.rows.table`. No column has nulls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from manifests.rows import arrow
+from manifests.rows.buffers import ascends, number_array
+from manifests.rows.table import blank, rows_of, strings
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+COLUMN = "column."
+"""What stands before the name of a manifest column that the source has."""
+
+UNKNOWN = -1
+"""Size and time of a raw file that could not be looked at, or was not."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Item:
+    """One raw item, as a worker gets it.
+
+    Attributes:
+        id: of the sample that it becomes.
+        source: the raw file, relative to the source's folder, with `/`.
+    """
+
+    id: str
+    source: str
+
+
+def items_table(
+    ids: Any,
+    sources: Any,
+    labels: Any = None,
+    *,
+    columns: Mapping[str, Any] | None = None,
+    sizes: npt.NDArray[np.int64] | None = None,
+    mtimes: npt.NDArray[np.int64] | None = None,
+) -> pa.Table:
+    """Return the table of items as a listing has it.
+
+    Args:
+        ids: Arrow array or list of strings, and so are the other columns of text.
+        sources: the raw files.
+        labels: empty ones if left out.
+        columns: further manifest columns, by their own names.
+        sizes: of the files: int64, shape (n,); unknown if left out.
+        mtimes: likewise.
+    """
+    text = {"id": ids, "source": sources, "label": blank(len(ids)) if labels is None else labels}
+    # In one piece, as `take` puts the pieces of a column together each time.
+    table = rows_of(text | {COLUMN + name: column for name, column in (columns or {}).items()}).combine_chunks()
+    unknown = np.full(len(table), UNKNOWN, dtype=np.int64)
+    for name, numbers in (("size", sizes), ("mtime", mtimes)):
+        table = table.append_column(name, number_array(unknown if numbers is None else np.asarray(numbers, dtype=np.int64)))
+    return table
+
+
+def column_names(items: pa.Table) -> list[str]:
+    """Return the names of the further manifest columns that the source has."""
+    return [name.removeprefix(COLUMN) for name in items.column_names if name.startswith(COLUMN)]
+
+
+def items_at(items: pa.Table, positions: npt.NDArray[np.int64]) -> list[Item]:
+    """Return the items at these positions (int64, shape (k,)) as objects."""
+    some = items.select(["id", "source"]).take(number_array(positions))
+    return [Item(id=id_, source=source) for id_, source in zip(strings(some["id"]), strings(some["source"]), strict=True)]
+
+
+def sorted_by_id(items: pa.Table) -> pa.Table:
+    """Return the items sorted by ID, in the order of code points."""
+    return items if ascends(items["id"]) else items.take(arrow.pc.sort_indices(items["id"]))
+
+
+def each_item(items: pa.Table) -> Iterator[Item]:
+    """Yield the items, some at a time, so that those of a large table are not all objects at once."""
+    for start in range(0, len(items), arrow.ROWS_AT_ONCE):
+        some = items.slice(start, arrow.ROWS_AT_ONCE)
+        for id_, source in zip(strings(some["id"]), strings(some["source"]), strict=True):
+            yield Item(id=id_, source=source)

@@ -1,0 +1,110 @@
+"""Typed parameters of transforms: each reads a value of TOML or JSON, or says what it expected."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, field
+from typing import Any
+
+from manifests.format.metadata import is_dtype_name
+from prep.numbers import exact_number
+from prep.readers.limits import MAX_PIXELS
+
+MAX_AXES = 32
+"""The axes that an array of NumPy 1 may have."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a value may be.
+
+    Attributes:
+        expected: in words, for messages and documentation.
+        read: from a raw value to the one that is used; raises a ValueError when it cannot be.
+    """
+
+    expected: str
+    read: Callable[[Any], Any]
+
+
+def param(kind: Kind, doc: str, default: Any = MISSING) -> Any:
+    """Declare a parameter of a transform: a dataclass field that knows its kind and what it means."""
+    return field(default=default, metadata={"kind": kind, "doc": doc})
+
+
+def choice(*names: str) -> Kind:
+    """Return the kind of one of a few words."""
+    return Kind(" or ".join(map(repr, names)), lambda value: _checked(value, isinstance(value, str) and value in names))
+
+
+def _checked(value: Any, is_right: bool) -> Any:  # noqa: FBT001  # what every kind ends with
+    if not is_right:
+        raise ValueError
+    return value
+
+
+def is_int(value: object, least: int) -> bool:
+    """Return whether a value is an integer, no truth value, and not below another."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def is_number(value: object) -> bool:
+    """Return whether a value is a finite number, no truth value."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _lengths(value: Any, axes: int | None, least: int) -> tuple[int, ...]:
+    is_list = isinstance(value, list | tuple) and 0 < len(value) <= MAX_AXES and axes in {None, len(value)}
+    _checked(value, is_list and all(is_int(length, least) for length in value) and math.prod(value) <= MAX_PIXELS)
+    return tuple(value)
+
+
+def _factor(value: Any) -> float | str:
+    """Read `unit`, a number, or a quotient as text, such as `1/255`."""
+    if value == "unit":
+        return "unit"
+    if isinstance(value, str):
+        try:
+            value = float(exact_number(value))
+        except (ZeroDivisionError, OverflowError) as error:
+            raise ValueError from error
+    return float(_checked(value, is_number(value) and value != 0))
+
+
+def _number(value: Any) -> float:
+    """Read a number; 0.0 and 0 are one, so that recipes that mean the same are the same."""
+    _checked(value, is_number(value))
+    return int(value) if value == int(value) else float(value)
+
+
+def _axes(value: Any) -> tuple[int, ...]:
+    is_list = isinstance(value, list | tuple) and 0 < len(value) <= MAX_AXES and all(is_int(axis, 0) for axis in value)
+    _checked(value, is_list and sorted(value) == list(range(len(value))))
+    return tuple(value)
+
+
+def _offsets(value: Any) -> str | tuple[int, ...]:
+    if isinstance(value, str):
+        return str(_checked(value, value in {"center", "start", "end"}))
+    is_list = isinstance(value, list | tuple) and 0 < len(value) <= MAX_AXES
+    _checked(value, is_list and all(is_int(offset, 0) for offset in value))
+    return tuple(value)
+
+
+IMAGE_SIZE = Kind(
+    f"[height, width], two positive integers of at most {MAX_PIXELS:,} pixels together", lambda value: _lengths(value, 2, least=1)
+)
+LENGTHS = Kind(
+    f"a list of positive integers, one for each of the first axes, such as [32, 32], of at most {MAX_PIXELS:,} together",
+    lambda value: _lengths(value, None, least=1),
+)
+OFFSETS = Kind("'center', 'start', 'end' or a list of offsets from the start, such as [0, 10]", _offsets)
+NUMBER = Kind("a finite number", _number)
+FACTOR = Kind("a finite number other than 0, a quotient such as '1/255', or 'unit'", _factor)
+DTYPE = Kind("the NumPy name of a numeric dtype, such as 'uint8' or 'float32'", lambda value: _checked(value, is_dtype_name(value)))
+FLOAT_DTYPE = Kind(
+    "the NumPy name of a float dtype, such as 'float32'",
+    lambda value: _checked(value, is_dtype_name(value) and value.startswith(("float", "complex"))),
+)
+AXES = Kind("each axis from 0 once, in the order wanted, such as [2, 0, 1]", _axes)

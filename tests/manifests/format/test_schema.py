@@ -1,0 +1,77 @@
+"""How values are written in the manifest's columns."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from manifests.format.schema import COLUMN_NAMES, COLUMNS, format_shape, parse_shape, split_label
+
+SHAPES = [((), "scalar"), ((0,), "0"), ((1,), "1"), ((32, 32, 3), "32x32x3"), ((0, 5), "0x5"), ((10**15,), "1000000000000000")]
+
+
+@pytest.mark.parametrize(("shape", "text"), SHAPES)
+def test_a_shape_and_its_text(shape: tuple[int, ...], text: str) -> None:
+    assert format_shape(shape) == text
+    assert parse_shape(text) == shape
+
+
+@given(st.lists(st.integers(min_value=0)).map(tuple))
+def test_a_shape_survives_a_round_trip(shape: tuple[int, ...]) -> None:
+    assert parse_shape(format_shape(shape)) == shape
+
+
+BAD_SHAPES = [
+    "",
+    "x",
+    "3x",
+    "x3",
+    "3xx3",
+    "-1",
+    "+1",
+    "03",
+    "3x03",
+    "3 x 3",
+    "3X3",
+    "3,3",
+    "(3, 3)",
+    "3.0",
+    "٣",
+    "3\n",
+    "Scalar",
+    "9" * 5000,
+]
+
+
+@pytest.mark.parametrize("text", BAD_SHAPES)
+def test_any_other_text_is_no_shape(text: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011  # int's own sentence for too many digits differs
+        parse_shape(text)
+
+
+@pytest.mark.parametrize(
+    ("label", "names"),
+    [
+        ("", ()),
+        ("cat", ("cat",)),
+        ("cat;dog", ("cat", "dog")),
+        ("dog;cat", ("dog", "cat")),
+        ("cat;", ("cat",)),
+        (";", ()),
+        ("cat;;dog", ("cat", "dog")),
+        ("cat;cat", ("cat",)),
+        (" cat ; dog", (" cat ", " dog")),
+    ],
+)
+def test_the_classes_a_label_names(label: str, names: tuple[str, ...]) -> None:
+    assert split_label(label) == names
+
+
+def test_the_columns_of_the_contract() -> None:
+    assert COLUMN_NAMES == ("id", "label", "split", "group", "fold", "path", "row", "shape", "dtype", "sha256", "source", "fingerprint")
+    assert [column.name for column in COLUMNS if column.required] == ["id"]
+
+
+def test_every_column_is_described() -> None:
+    assert all(column.description for column in COLUMNS)
