@@ -11,9 +11,8 @@ from manifests.errors import ArrayFileError
 from manifests.files.regularfile import open_regular
 from manifests.format.npyfile import AnyArray, read_array, read_stream
 from prep.errors import ItemError
-from prep.readers.header import ImageFacts
 from prep.readers.limits import MAX_MEMBER_BYTES
-from prep.readers.reader import Reader, Wanted
+from prep.readers.reader import Reader, Reading, Wanted
 
 
 def read_raw_array(path: Path, key: str | None) -> AnyArray:
@@ -74,6 +73,6 @@ class ArrayReader(Reader):
     suffixes: ClassVar[frozenset[str]] = frozenset({".npy", ".npz"})
     options: ClassVar[frozenset[str]] = frozenset({"npz_key"})
 
-    def read(self, path: str, wanted: Wanted) -> tuple[AnyArray, ImageFacts | None]:
+    def read(self, path: str, member: str, wanted: Wanted) -> Reading:
         """Return the array of `read_raw_array`."""
-        return read_raw_array(Path(path), wanted.npz_key), None
+        return Reading(array=read_raw_array(Path(path), wanted.npz_key))

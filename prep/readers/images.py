@@ -17,11 +17,11 @@ from manifests.files.regularfile import open_regular
 from manifests.format.npyfile import AnyArray
 from prep.errors import ItemError
 from prep.readers.bit_depth import check_bands, decode_16_bit_colour, deep_gray, depth_of, fit_deep, has_16_bit_colour, raw_mode_of
-from prep.readers.header import ImageFacts
+from prep.readers.header import ImageFacts, header_text
 from prep.readers.jpeg import read_jpeg
 from prep.readers.limits import MAX_PIXELS
 from prep.readers.orientation import SIDEWAYS, orientation_of, upright
-from prep.readers.reader import Reader, Wanted
+from prep.readers.reader import Reader, Reading, Wanted
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 """Pillow's names of what is read, whatever a file's ending."""
@@ -175,9 +175,10 @@ class ImageReader(Reader):
     surveyed: ClassVar[bool] = True
     full_range: ClassVar[bool] = True
 
-    def read(self, path: str, wanted: Wanted) -> tuple[AnyArray, ImageFacts | None]:
+    def read(self, path: str, member: str, wanted: Wanted) -> Reading:
         """Return what `read_with_facts` does."""
-        return read_with_facts(path, size=wanted.size, gray=wanted.gray, at_least=wanted.at_least)
+        array, facts = read_with_facts(path, size=wanted.size, gray=wanted.gray, at_least=wanted.at_least)
+        return Reading(array=array, header=header_text(facts))
 
     def header(self, path: Path) -> ImageFacts:
         """Return what `survey_image` does."""

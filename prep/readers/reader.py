@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
@@ -27,6 +27,21 @@ class Wanted:
     gray: bool = False
     at_least: tuple[int, int] | None = None
     npz_key: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reading:
+    """What a reader gives of one raw item.
+
+    Attributes:
+        array: the main one: numeric, of any shape.
+        arrays: further ones of the same sample, by name, such as `mask`.
+        header: what the file's header says, as one line of text; empty if the reader is not surveyed.
+    """
+
+    array: AnyArray
+    arrays: Mapping[str, AnyArray] = field(default_factory=dict)
+    header: str = ""
 
 
 class Reader(ABC):
@@ -54,15 +69,27 @@ class Reader(ABC):
     full_range: ClassVar[bool] = False
 
     @abstractmethod
-    def read(self, path: str, wanted: Wanted) -> tuple[AnyArray, ImageFacts | None]:
-        """Read the array of a file, a pure function of its bytes and of what is wanted.
+    def read(self, path: str, member: str, wanted: Wanted) -> Reading:
+        """Read the arrays of an item, a pure function of the file's bytes and of what is wanted.
 
-        Returns:
-            Numeric, of any shape; and what `header` would say, None if the reader is not surveyed.
+        Args:
+            path: of the file.
+            member: of the file, one of `members`; empty if the file is itself the item.
+            wanted: of the arrays.
 
         Raises:
             ItemError: the file cannot be used; the message does not name it.
         """
+
+    def members(self, path: Path) -> Sequence[str] | None:
+        """Return the names of the items that a container file holds, in its order; None for a file that is itself one item.
+
+        A name is relative, with `/`, and no two are equal: it stands in the manifest's column `member` and behind the file's name in the ID.
+
+        Raises:
+            ItemError: the file cannot be used.
+        """
+        return None
 
     def header(self, path: Path) -> ImageFacts:
         """Return what a file's header says; asked only of a reader that is surveyed.

@@ -48,10 +48,12 @@ class Item:
     Attributes:
         id: of the sample that it becomes.
         source: the raw file, relative to the source's folder, with `/`.
+        member: which item of a container file it is; empty if the file is itself the item.
     """
 
     id: str
     source: str
+    member: str = ""
 
 
 def items_table(

@@ -11,7 +11,6 @@ import numpy as np
 from manifests.format.npyfile import AnyArray
 from prep.build.recipe.recipe import Recipe
 from prep.errors import ItemError, StageError
-from prep.readers.header import header_text
 from prep.readers.limits import MAX_SAMPLES
 from prep.readers.reader import Wanted
 from prep.readers.registry import reader_of
@@ -63,8 +62,8 @@ def samples_of(root: Path, item: Item, recipe: Recipe) -> Made:
     """
     stage, reader = "read", reader_of(recipe.format)
     try:
-        array, facts = reader.read(f"{root}/{item.source}", _wanted(recipe))
-        arrays, are_several = [array], False
+        reading = reader.read(f"{root}/{item.source}", item.member, _wanted(recipe))
+        arrays, are_several = [reading.array], False
         stage = "transform"
         for transform in recipe.transforms:
             arrays, several = _applied(transform, arrays, full_range=reader.full_range)
@@ -75,11 +74,10 @@ def samples_of(root: Path, item: Item, recipe: Recipe) -> Made:
         raise StageError(stage, str(error)) from error
     except MemoryError as error:
         raise StageError(stage, f"{type(error).__name__}: {error}") from error
-    header = "" if facts is None else header_text(facts)
     if not are_several:
-        return Made(samples=[Sample(id=item.id, array=arrays[0])], header=header)
+        return Made(samples=[Sample(id=item.id, array=arrays[0])], header=reading.header)
     samples = [Sample(id=id_, array=array) for id_, array in zip(sample_ids(item.id, len(arrays)), arrays, strict=True)]
-    return Made(samples=samples, header=header)
+    return Made(samples=samples, header=reading.header)
 
 
 def _applied(transform: Transform, arrays: Sequence[AnyArray], *, full_range: bool) -> tuple[list[AnyArray], bool]:

@@ -75,7 +75,7 @@ def look_chunk(chunk: LookChunk) -> Looked:
         path = chunk.root / item.source
         try:
             if chunk.pixels:
-                reader.read(os.fspath(path), Wanted())
+                reader.read(os.fspath(path), item.member, Wanted())
             elif not (chunk.header or chunk.content):
                 os.stat(path)
             header = [header_text(reader.header(path))] if chunk.header else []

@@ -25,7 +25,7 @@ FILES = [path for path in sorted(PREP.rglob("*.py")) if PREP / "readers" not in 
 TEXTS = """
     import numpy as np
     from prep.errors import ItemError
-    from prep.readers.reader import Reader
+    from prep.readers.reader import Reader, Reading
 
     class Texts(Reader):
         name = "texts"
@@ -33,10 +33,10 @@ TEXTS = """
         files = ".txt files"
         suffixes = frozenset({".txt"})
 
-        def read(self, path, wanted):
+        def read(self, path, member, wanted):
             with open(path) as file:
                 try:
-                    return np.array(file.read().split(), dtype=np.float32), None
+                    return Reading(array=np.array(file.read().split(), dtype=np.float32))
                 except ValueError as error:
                     raise ItemError(str(error)) from error
 
