@@ -81,6 +81,11 @@ class Reader(ABC):
             ItemError: the file cannot be used; the message does not name it.
         """
 
+    @property
+    def has_members(self) -> bool:
+        """Whether a file may be a container, so that `members` is asked of each before anything is planned."""
+        return type(self).members is not Reader.members
+
     def members(self, path: Path) -> Sequence[str] | None:
         """Return the names of the items that a container file holds, in its order; None for a file that is itself one item.
 

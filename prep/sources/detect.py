@@ -67,7 +67,7 @@ def list_source(source: Path, options: SourceOptions) -> Listing:
         raise UsageError(
             f"{source}: --id-column, --path-column and --label name columns of a table, but there is no table; pass --labels TABLE"
         )
-    if options.table.other_columns:
+    if {*options.table.other_columns} - ({"member"} if any(reader_of(name).has_members for name in files.formats) else set()):
         raise UsageError(
             f"{source}: --group-by and --split-column name columns of a table, but there is no table; pass --labels TABLE, "
             "or take groups from the paths with --group-regex"

@@ -13,10 +13,11 @@ import numpy as np
 from manifests.format.metadata import LabelKind
 from manifests.format.schema import COLUMN_NAMES, split_label
 from manifests.rows import arrow
-from manifests.rows.buffers import Positions, mask_array, number_array, string_array
+from manifests.rows.buffers import Positions, mask_array, number_array, string_array, text
 from manifests.rows.names import collisions, name_problems
 from manifests.rows.table import arrays, is_in, mapped, select, strings
 from prep.errors import SourceError, UsageError
+from prep.readers.registry import reader_of
 from prep.sources.file_lookup import NO_FILE, find_files
 from prep.sources.files import FolderFiles, Stats, column_of_paths, without_raw_suffix
 from prep.sources.items import items_table, sorted_by_id
@@ -33,6 +34,9 @@ _LABEL_NAMES = ("label", "labels", "class", "target", "y", "category")
 UNNAMED_FILES = "that no row names"  # how the note of ignored files ends
 _FROM_TABLE = ("split", "group", "fold")
 """Columns of the contract that a table may bring along; the others are prep's to write."""
+
+_MEMBER = "member"
+"""Column that names the items of container files; an empty value stands for all of a file."""
 
 _PROBED_ROWS = 100
 
@@ -101,37 +105,46 @@ def list_table(table_path: Path, root: Path, files: FolderFiles, options: TableO
     _check_columns(table_path, columns.column_names, named)
     path_column = options.path_column or _find_path_column(table_path, root, columns, options, paths)
     id_column = options.id_column or ("id" if "id" in columns.column_names else path_column)
-    taken = {id_column, path_column}
+    sought = find_files(columns[path_column], paths)
+    format_ = _format_of(table_path, files, sought[0], paths)
+    names_members = _MEMBER in columns.column_names and path_column != _MEMBER and format_ is not None and reader_of(format_).has_members
+    taken = {id_column, path_column, *([_MEMBER] if names_members else [])}
     label_columns = options.label_columns or _find_label_columns(table_path, columns.column_names, taken | {*options.other_columns})
     _check_label_names(table_path, label_columns)
     names = ("label", *label_columns[1:]) if label_columns else ()
     label_kinds = options.kinds_of(dict(zip(label_columns, names, strict=True)))
     ids = mapped(columns[id_column], lambda value: without_raw_suffix(value.removeprefix("./"))).cast(arrow.pa.large_string())
+    members = columns[_MEMBER].cast(arrow.pa.large_string()) if names_members else None
+    if members is not None and id_column == path_column:
+        ids = arrow.pc.if_else(arrow.pc.equal(members, text("")), ids, arrow.pc.binary_join_element_wise(ids, members, text("/")))
     _check_ids(table, id_column, ids)
     if not options.allow_empty_labels:
         _check_labels(table, label_columns)
 
     kept, dropped = _kept_columns(columns.column_names, taken, label_columns)
-    found, failures = _found_files(root, ids, columns[path_column], paths)
+    found, failures = _found_files(root, ids, columns[path_column], paths, *sought)
     is_found = found >= 0
-    if not is_found.any():
+    if not is_found.any() or format_ is None:
         raise SourceError(
             f"{table_path}: not one row's file could be found by column {path_column!r} below {root}:",
             [f"row {line}: {failure.error}" for failure, line in zip(failures, table.lines.tolist(), strict=True)],
         )
     notes = [
-        f"table: {table_path.name}, {counted(len(columns), 'row')}; IDs from column {id_column!r}, files from column {path_column!r}",
+        f"table: {table_path.name}, {counted(len(columns), 'row')}; IDs from column {id_column!r}, files from column {path_column!r}"
+        + (f", their items from column {_MEMBER!r}" if names_members else ""),
         f"labels: {_describe_labels(columns, label_columns)}",
     ]
     del table  # and with it the columns that are not needed any more
     columns = columns.select(list(dict.fromkeys([*label_columns[:1], *kept])))
     if failures:
         ids, columns, found = ids.filter(mask_array(is_found)), select(columns, is_found), found[is_found]
+        members = None if members is None else members.filter(mask_array(is_found))
     sizes, times = _stats_of(files, found)
     items = items_table(
         ids,
         column_of_paths(map(paths.__getitem__, found)),
         columns[label_columns[0]] if label_columns else None,
+        members=members,
         columns={name: columns[name] for name in kept},
         sizes=sizes,
         mtimes=times,
@@ -143,7 +156,7 @@ def list_table(table_path: Path, root: Path, files: FolderFiles, options: TableO
     notes += [f"not kept: {shown(dropped)}, names that the manifest gives a meaning of its own"] if dropped else []
     notes += [f"ignored: {counted(unnamed, 'file')} {UNNAMED_FILES}"] if unnamed else []
     return Listing(
-        format=_format_of(table_path, files, found, paths),
+        format=format_,
         root=root,
         items=sorted_by_id(items),
         label_columns=names,
@@ -155,9 +168,24 @@ def list_table(table_path: Path, root: Path, files: FolderFiles, options: TableO
     )
 
 
-def _found_files(root: Path, ids: pa.ChunkedArray, column: pa.ChunkedArray, paths: Sequence[str]) -> tuple[Positions, list[Failure]]:
-    """Return which file each row names: int64, shape (n,), below 0 where it names none that can be taken; and why, of those."""
-    found, several = find_files(column, paths)
+def _found_files(  # noqa: PLR0917  # as many things as it takes, of as many types
+    root: Path,
+    ids: pa.ChunkedArray,
+    column: pa.ChunkedArray,
+    paths: Sequence[str],
+    found: Positions,
+    several: Mapping[str, list[str]],
+) -> tuple[Positions, list[Failure]]:
+    """Return which file each row names: int64, shape (n,), below 0 where it names none that can be taken; and why, of those.
+
+    Args:
+        root: the folder of the raw files.
+        ids: of the rows.
+        column: what names the files.
+        paths: of all raw files.
+        found: what `find_files` returns of the column; it is changed.
+        several: likewise.
+    """
     not_text = np.array([position for position, path in enumerate(paths) if not is_text(path)], dtype=np.int64)
     missing = np.flatnonzero((found < 0) | np.isin(found, not_text))
     failures = []
@@ -273,7 +301,8 @@ def _why_not_found(root: Path, value: str, found: list[str]) -> str:
     return f"no file {printable(value)!r} below {root}"
 
 
-def _format_of(table_path: Path, files: FolderFiles, found: Positions, paths: Sequence[str]) -> str:
+def _format_of(table_path: Path, files: FolderFiles, found: Positions, paths: Sequence[str]) -> str | None:
+    """Return the name of the reader of the files that rows name; None if they name none."""
     named: dict[str, str] = {}  # name of a reader -> the first of its files that a row names
     start = 0
     for format_, taken in files.raw.items():
@@ -284,4 +313,4 @@ def _format_of(table_path: Path, files: FolderFiles, found: Positions, paths: Se
     if len(named) > 1:
         one, other = (f"{format_} ({path!r})" for format_, path in list(named.items())[:2])
         raise SourceError(f"{table_path}: names {one} and {other}; a dataset holds one or the other")
-    return next(iter(named))
+    return next(iter(named), None)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from manifests.rows.buffers import mask_array
+from manifests.rows import arrow
+from manifests.rows.buffers import mask_array, text
 from manifests.rows.table import distinct, is_in, mapped, strings
 from prep.errors import SourceError, UsageError
 from prep.sources.items import COLUMN
@@ -21,9 +22,9 @@ _MAX_NAME = 200
 
 
 def groups_of(items: pa.Table, spec: SplitSpec | None) -> pa.ChunkedArray | None:
-    """Return each item's group, empty for one that stands alone; None where nothing says groups.
+    """Return each item's group, empty for one of which nothing says it; None where nothing says groups.
 
-    Without `group_by` and `group_regex`, the table's own column `group` counts.
+    Without `group_by` and `group_regex`, the table's own column `group` counts. `group_by` may also name the column `member`.
 
     Raises:
         UsageError: the items have no such column.
@@ -34,9 +35,26 @@ def groups_of(items: pa.Table, spec: SplitSpec | None) -> pa.ChunkedArray | None
     name = spec.group_by if spec is not None and spec.group_by else "group"
     if COLUMN + name in items.column_names:
         return mapped(items[COLUMN + name], str.strip)
+    if name == "member" and name in items.column_names:
+        return items[name]
     if spec is not None and spec.group_by:
         raise _no_column("--group-by", name)
     return None
+
+
+def file_groups(columns: Mapping[str, pa.ChunkedArray] | pa.Table) -> pa.ChunkedArray | None:
+    """Return the group of items of which nothing else says one: items of one container file are not to meet across splits.
+
+    Args:
+        columns: `source`, and `member` if there are containers.
+
+    Returns:
+        The file of each item of a container, empty for a file that is itself the item; None if there are no containers.
+    """
+    if "member" not in (columns.column_names if not isinstance(columns, Mapping) else columns):
+        return None
+    members = columns["member"]
+    return arrow.pc.if_else(arrow.pc.equal(members, text("")), text(""), columns["source"])
 
 
 def _groups_by_path(items: pa.Table, pattern: str) -> pa.ChunkedArray:

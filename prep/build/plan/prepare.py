@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from manifests.manifest import Manifest
 from manifests.rows import arrow
-from manifests.rows.buffers import fixed, number_array, positions_of
+from manifests.rows.buffers import number_array, positions_of
 from manifests.rows.names import collisions
 from manifests.rows.table import select, strings
 from prep.build.plan.failed_items import FailedItems, failed_items
@@ -19,6 +19,7 @@ from prep.build.plan.labels import check_labels
 from prep.build.plan.plan import ADD, KEEP, MOVE, REBUILD, Plan, Prospect, make_plan, unsure_of
 from prep.build.recipe.options import BuildOptions, filled_splits, stored_channels, stored_options
 from prep.build.recipe.recipe import Recipe, ShardOptions, differences
+from prep.build.scan.containers import with_other_members
 from prep.build.scan.existing_shards import Look
 from prep.build.scan.scan import Scan, read_contents, scan, undecodable_colour
 from prep.build.scan.survey import Survey, resolve_recipe
@@ -127,6 +128,7 @@ def prepare(
         check_given(whole.items, asked.splits)
     _tell(report, asked.notes)
     later = may_survey_later and again is None and reader_of(listing.format).surveyed and shards.leave_nothing_open
+    later = later and listing.other_members is None  # of which it would forget
     seen = scan(due, state, workers, report, header=not later, content=bool(options.checksum), stop_after=options.stop_after_failures)
     failures = [*due.failures, *seen.failures]
     if again is not None and old is not None:
@@ -159,7 +161,8 @@ def prepare(
         stay = 0 if gone is None else len(gone)
         notes = [f"retry: {found:,} of {counted(len(failed), 'raw item')} that failed; rows that stay as they are: {stay:,}"]
     _tell(report, notes)
-    newer = State(items=_remembered(seen, by_stat), recipe=recipe.digest, about=state.about)
+    items = with_other_members(_remembered(seen, by_stat), listing)
+    newer = State(items=items, recipe=recipe.digest, about=state.about, listed_by=listing.listed_by)
     return Prepared(
         listing=whole,
         shards=shards,
@@ -335,7 +338,7 @@ def check_label_origin(out: Path, stored: Mapping[str, Any], listing: Listing) -
 
 def _prospect_of(items: pa.Table, by_stat: Prints, recipe_digest: str, *, checksum: bool) -> Prospect:
     """Return the fingerprints by the kind of identity that was asked for, and by the other as far as that is known."""
-    by_content = content_prints(fixed(items["content"]), recipe_digest)
+    by_content = content_prints(items, recipe_digest)
     if checksum:
         return Prospect(wanted=by_content, other=by_stat, by_content=True)
     return Prospect(wanted=by_stat, other=by_content, by_content=False)

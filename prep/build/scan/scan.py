@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from manifests.rows import arrow
-from manifests.rows.buffers import Positions, number_array, numbers
+from manifests.rows.buffers import Positions, number_array, numbers, positions_of
 from manifests.rows.table import select, strings
 from prep.build.execute.chunk import chunks_of
 from prep.build.scan.headers import LookChunk, Looked, look_chunk
@@ -139,7 +139,21 @@ class _Look:
     def into(
         self, positions: Positions, *, header: bool = False, content: bool = False, pixels: bool = False, stop_after: int | None = None
     ) -> dict[int, Failure]:
-        """Fill in what is known of the files at these positions; return the failures by position."""
+        """Fill in what is known of the items at these positions; return the failures by position."""
+        if pixels or "member" not in self._items.column_names:
+            return self._into_each(positions, header=header, content=content, pixels=pixels, stop_after=stop_after)
+        # All else is a matter of the file, which is opened once for all of its items.
+        sources = self._items["source"].take(number_array(positions))
+        leaders = positions[positions_of(sources, sources)]
+        failed = self._into_each(np.unique(leaders), header=header, content=content, stop_after=stop_after)
+        self._facts.codes[positions], self._facts.content[positions] = self._facts.codes[leaders], self._facts.content[leaders]
+        hit = np.flatnonzero(np.isin(leaders, list(failed)))
+        items = zip(hit.tolist(), items_at(self._items, positions[hit]), strict=True)
+        return {int(positions[at]): replace(failed[int(leaders[at])], id=item.id) for at, item in items}
+
+    def _into_each(
+        self, positions: Positions, *, header: bool, content: bool, pixels: bool = False, stop_after: int | None = None
+    ) -> dict[int, Failure]:
         failures: dict[int, Failure] = {}
         for start in range(0, len(positions), arrow.ROWS_AT_ONCE):
             block = positions[start : start + arrow.ROWS_AT_ONCE]

@@ -1,13 +1,14 @@
 """What earlier builds know of each raw file, so that an unchanged one is not opened again: `.prep/state.arrow`. Safe to delete.
 
-One row per raw file, as it was when it was last looked into; what the last build was asked for stands in the file's metadata.
+One row per raw file, or per item of a container file, as it was when it was last looked into; what the last build was asked for stands in
+the file's metadata.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,12 +21,12 @@ from manifests.files.atomic import replacing
 from manifests.format.schema import STATE_FOLDER
 from manifests.rows import arrow
 from manifests.rows.buffers import coded_array, codes_of, fixed, fixed_array, numbers, positions_of
-from manifests.rows.table import select
+from manifests.rows.table import blank, select
 from prep.build.state.digests import DIGEST_BYTES
 from prep.build.state.fingerprints import Prints, are_prints, as_prints, no_prints
 from prep.build.state.sealed import UnsealedError, read_sealed, sealed_writer, sound_table
 from prep.readers.header import parse_header
-from prep.sources.items import UNKNOWN
+from prep.sources.items import UNKNOWN, item_keys
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -41,10 +42,11 @@ _UNREADABLE = (OSError, UnsealedError, LookupError, TypeError, ValueError, Attri
 """What reading a file raises that no build of this release has written."""
 
 
-def _schema(*, content: bool) -> pa.Schema:
+def _schema(*, content: bool, member: bool) -> pa.Schema:
     pa = arrow.pa
     columns = {
         "source": pa.large_string(),
+        **({"member": pa.large_string()} if member else {}),
         "size": pa.int64(),
         "mtime": pa.int64(),
         "header": pa.dictionary(pa.int32(), pa.string()),
@@ -54,8 +56,13 @@ def _schema(*, content: bool) -> pa.Schema:
     return pa.schema(list(columns.items()))
 
 
+def _schema_of(names: Collection[str]) -> pa.Schema:
+    """Return the schema of a table with these columns."""
+    return _schema(content="content" in names, member="member" in names)
+
+
 def _nothing() -> pa.Table:
-    table: pa.Table = _schema(content=False).empty_table()
+    table: pa.Table = _schema(content=False, member=False).empty_table()
     return table
 
 
@@ -65,14 +72,17 @@ class State:
 
     Attributes:
         items: a row per raw file, with `source`, `size`, `mtime`, `header`, `fingerprint` and, if the content of any was read,
-            `content`; as `prep.sources.items` has them.
+            `content`; as `prep.sources.items` has them. A container file has a row for each of its items, with `member`, be they
+            in the dataset or not.
         recipe: digest of the recipe that the fingerprints are for, which are those by size and time.
         about: what the last build was asked for, as JSON has it; empty if none has come to its end.
+        listed_by: `Listing.listed_by` of the lists of items of container files; empty where there are none.
     """
 
     items: pa.Table = field(default_factory=_nothing)
     recipe: str = ""
     about: Mapping[str, Any] = field(default_factory=dict)
+    listed_by: str = ""
 
     @classmethod
     def load(cls, out: Path) -> State:
@@ -82,34 +92,35 @@ class State:
             head = json.loads(reader.schema.metadata[_ABOUT])
             if head.pop("read by") != _READ_BY:
                 return cls(about=dict(head["about"]))
-            items = sound_table(reader, _schema(content="content" in reader.schema.names))
+            items = sound_table(reader, _schema_of(reader.schema.names))
             for text in codes_of(items["header"])[1]:
                 if text:
                     parse_header(text)
             if not are_prints(items["fingerprint"]):
                 return cls()
-            return cls(items=items.replace_schema_metadata(None), recipe=str(head["recipe"]), about=dict(head["about"]))
+            items = items.replace_schema_metadata(None)
+            return cls(items=items, recipe=str(head["recipe"]), about=dict(head["about"]), listed_by=str(head.get("listed by", "")))
         except _UNREADABLE:  # it is only a memory
             return cls()
 
     def save(self, out: Path) -> None:
         """Keep this for later builds; that it cannot be kept is no reason to stop, and costs the next build time."""
-        about = json.dumps({"read by": _READ_BY, "recipe": self.recipe, "about": dict(self.about)}).encode()
+        head = {"read by": _READ_BY, "recipe": self.recipe, "about": dict(self.about), "listed by": self.listed_by}
         with contextlib.suppress(OSError), replacing(out / STATE_FOLDER / STATE_NAME, durable=False) as file:
-            items = self.items.select(_schema(content="content" in self.items.column_names).names).unify_dictionaries()
-            items = items.replace_schema_metadata({_ABOUT: about})
+            items = self.items.select(_schema_of(self.items.column_names).names).unify_dictionaries()
+            items = items.replace_schema_metadata({_ABOUT: json.dumps(head).encode()})
             with sealed_writer(file, items.schema) as writer:
                 writer.write_table(items)
 
     def equals(self, other: State) -> bool:
         """Return whether both say the same."""
-        return (self.recipe, self.about) == (other.recipe, other.about) and self.items.equals(other.items)
+        mine, others = ((state.recipe, state.about, state.listed_by) for state in (self, other))
+        return mine == others and self.items.equals(other.items)
 
     def places_of(self, items: pa.Table) -> npt.NDArray[np.int64]:
-        """Return where the file of each item stands among those that are known, changed since or not: int64; -1 for nowhere."""
-        if self.items["source"].equals(items["source"]):
-            return np.arange(len(items))
-        return positions_of(items["source"], self.items["source"])
+        """Return where each item stands among those that are known, its file changed since or not: int64; -1 for nowhere."""
+        known, sought = item_keys(self.items), item_keys(items)
+        return np.arange(len(items)) if known.equals(sought) else positions_of(sought, known)
 
     def unchanged(self, items: pa.Table, places: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """Return which items' files are as they were when they were last looked at, by size and time: bool, shape (n,)."""
@@ -210,20 +221,28 @@ class Facts:
 
 def remembered_items(items: pa.Table) -> pa.Table:
     """Return the columns of items that are remembered; those whose content nobody has read have none."""
-    names = ["source", "size", "mtime", "header", "fingerprint"]
-    return items.select([*names, "content"] if fixed(items["content"]).any() else names)
+    names = _schema(content=bool(fixed(items["content"]).any()), member="member" in items.column_names).names
+    return items.select(names)
 
 
 def together(older: State, newer: State) -> State:
     """Return what both say, of a file of which both know something what the newer one says."""
-    others = select(older.items, positions_of(older.items["source"], newer.items["source"]) < 0)
+    others = select(older.items, positions_of(item_keys(older.items), item_keys(newer.items)) < 0)
+    if older.listed_by != newer.listed_by:  # others may list other items of a file
+        others = others.slice(0, 0)
     if older.recipe != newer.recipe:
         others = _with_zeros(others.drop_columns("fingerprint"), "fingerprint")
     parts = [others, newer.items]
     if any("content" in part.column_names for part in parts):
         parts = [part if "content" in part.column_names else _with_zeros(part, "content") for part in parts]
+    if any("member" in part.column_names for part in parts):
+        parts = [part if "member" in part.column_names else part.append_column("member", _no_members(len(part))) for part in parts]
     items = arrow.pa.concat_tables([part.select(parts[-1].column_names) for part in parts])
-    return State(items=items.combine_chunks(), recipe=newer.recipe, about=older.about)
+    return State(items=items.combine_chunks(), recipe=newer.recipe, about=older.about, listed_by=newer.listed_by)
+
+
+def _no_members(count: int) -> pa.ChunkedArray:
+    return blank(count).cast(arrow.pa.large_string())
 
 
 def _with_zeros(items: pa.Table, name: str) -> pa.Table:

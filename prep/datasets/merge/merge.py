@@ -234,7 +234,7 @@ def _complete(union: Union, written: dict[str, WrittenShard]) -> pd.DataFrame:
     frame["path"] = [default_path(id_) for id_ in ids]
     for name in ("shape", "dtype", "sha256"):
         frame[name] = [getattr(written[id_], name) for id_ in ids]
-    for name in ("source", "fingerprint"):
+    for name in ("source", "member", "fingerprint"):
         if name in union.a.frame.columns or name in union.b.frame.columns:
             a, b = (dict(zip(manifest.frame["id"], _column(manifest, name), strict=True)) for manifest in (union.a, union.b))
             frame[name] = [b[id_] if id_ in union.from_b else a[id_] for id_ in ids]
