@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from manifests.rows import arrow
-from manifests.rows.buffers import Positions, fixed_array, mask_array, number_array, numbers, positions_of, text
+from manifests.rows.buffers import Positions, fixed_array, mask, mask_array, number_array, numbers, positions_of, text
 from manifests.rows.names import name_problems
 from manifests.rows.table import blank, select, with_column
 from prep.build.execute.chunk import chunks_of
@@ -69,7 +69,7 @@ def with_members(
     counts = np.bincount(file_of_member, minlength=len(files))
     is_named = np.zeros(len(items), dtype=np.bool_)
     if "member" in items.column_names:
-        is_named = numbers(arrow.pc.binary_length(items["member"]), np.int32) > 0
+        is_named = mask(arrow.pc.not_equal(items["member"], text("")))
     rows, members = _all_members(np.flatnonzero(~is_named), file_of_row, counts)
     keys = arrow.pa.table({"source": files["source"].take(number_array(file_of_member)), "member": held["member"]})
     if is_named.any():
@@ -148,7 +148,7 @@ def _known_members(known: pa.Table, files: pa.Table) -> pa.Table:
     if "member" not in known.column_names:
         return _member_table(file[at], blank(len(at)).cast(arrow.pa.large_string()))
     rows = known.select(["source", "member"]).take(number_array(at))
-    named = rows["member"].filter(arrow.pc.greater(arrow.pc.binary_length(rows["member"]), 0))
+    named = rows["member"].filter(arrow.pc.not_equal(rows["member"], text("")))
     if name_problems(named):  # no build of ours has written this
         return _no_members()
     keys = item_keys(rows)
@@ -202,7 +202,7 @@ def _of_members(items: pa.Table, rows: Positions, members: pa.ChunkedArray, is_n
     table = items.take(number_array(rows)).combine_chunks()
     if "member" in table.column_names:
         table = table.drop_columns("member")
-    if not arrow.pc.any(arrow.pc.greater(arrow.pc.binary_length(members), 0)).as_py():
+    if not arrow.pc.any(arrow.pc.not_equal(members, text(""))).as_py():
         return table
     keeps_id = arrow.pc.or_(mask_array(is_named), arrow.pc.equal(members, text("")).combine_chunks())
     ids = arrow.pc.if_else(keeps_id, table["id"], arrow.pc.binary_join_element_wise(table["id"], members, text("/")))

@@ -69,7 +69,8 @@ def test_the_classes_a_label_names(label: str, names: tuple[str, ...]) -> None:
 
 
 def test_the_columns_of_the_contract() -> None:
-    assert COLUMN_NAMES == ("id", "label", "split", "group", "fold", "path", "row", "shape", "dtype", "sha256", "source", "fingerprint")
+    of_rows, of_shards = ("id", "label", "split", "group", "fold"), ("path", "row", "shape", "dtype", "sha256")
+    assert COLUMN_NAMES == (*of_rows, *of_shards, "source", "member", "fingerprint")
     assert [column.name for column in COLUMNS if column.required] == ["id"]
 
 
