@@ -103,7 +103,8 @@ def build_shards(
         stack.enter_context(report.opened(out / STATE_FOLDER))
         state, failed = State.load(out), _failed_before(out) if options.only_failed else None
         workers = stack.enter_context(_workers(options, listing, failed, executor, careful=bool(area.left), area=area))
-        listing = _with_members(listing, options, state, workers, report)
+        if reader_of(listing.format).has_members:
+            listing = _with_members(listing, options, state, workers, report)
         prepared = prepare(listing, out, options, workers, report, state=state, look=look, failed=failed, may_survey_later=True)
         prepared = replace(prepared, given=given_source(options, Path(source), listing))
         if not prepared.state.equals(state):  # what was read of the files is not to be lost
@@ -222,7 +223,8 @@ def plan_build(
         failed = _failed_before(out) if options.only_failed else None
         state = State.load(out)
         with _workers(options, listing, failed, executor, careful=bool(stages(out))) as workers:
-            listing = _with_members(listing, options, state, workers, report)
+            if reader_of(listing.format).has_members:
+                listing = _with_members(listing, options, state, workers, report)
             return prepare(listing, out, options, workers, report, state=state, look=look, failed=failed)
 
 
@@ -247,8 +249,6 @@ def _listed(source: Path, options: BuildOptions, report: Reporter) -> Listing:
 
 def _with_members(listing: Listing, options: BuildOptions, state: State, workers: Workers, report: Reporter) -> Listing:
     """Return the listing with the items inside container files in the place of these."""
-    if not reader_of(listing.format).has_members:
-        return listing
     stop_after = None if options.only_failed else options.stop_after_failures
     whole = with_members(listing, state, workers, report, checksum=bool(options.checksum), stop_after=stop_after)
     for failure in () if options.only_failed else whole.failures[len(listing.failures) :]:

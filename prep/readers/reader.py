@@ -57,6 +57,7 @@ class Reader(ABC):
         surveyed: whether `header` is asked of every file before the plan is made, which decides channels and dtype; what is read
             then has the channels and the size that are wanted. Else both are left to the transforms.
         full_range: whether uint8 and uint16 stand for the same range of brightness, so that values are stretched from one to the other.
+        has_members: whether a file may be a container, as a reader that overrides `members` says: it is asked of each file before the plan.
     """
 
     name: ClassVar[str]
@@ -67,6 +68,12 @@ class Reader(ABC):
     options: ClassVar[frozenset[str]] = frozenset()
     surveyed: ClassVar[bool] = False
     full_range: ClassVar[bool] = False
+    has_members: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        """Note whether a reader knows containers."""
+        super().__init_subclass__()
+        cls.has_members = cls.members is not Reader.members
 
     @abstractmethod
     def read(self, path: str, member: str, wanted: Wanted) -> Reading:
@@ -80,11 +87,6 @@ class Reader(ABC):
         Raises:
             ItemError: the file cannot be used; the message does not name it.
         """
-
-    @property
-    def has_members(self) -> bool:
-        """Whether a file may be a container, so that `members` is asked of each before anything is planned."""
-        return type(self).members is not Reader.members
 
     def members(self, path: Path) -> Sequence[str] | None:
         """Return the names of the items that a container file holds, in its order; None for a file that is itself one item.

@@ -233,9 +233,8 @@ def _groups(
     own = [mapped(rows[spec.group_by], str.strip)] if spec.group_by and spec.group_by in rows.column_names else []
     own += [had["group"]] if "group" in had else []
     groups = blank(len(rows)) if given is None else taken(given, owners)
-    files = file_groups(items)
-    if files is not None:
-        groups = first_filled([groups, taken(files, owners)])
+    if "member" in items.column_names:
+        groups = first_filled([groups, taken(file_groups(items["source"], items["member"]), owners)])
     if is_sample.any():
         groups = first_filled([groups, taken(items["id"], np.where(is_sample, owners, -1))])
     if is_gone.any() and own:

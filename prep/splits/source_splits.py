@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from manifests.rows import arrow
@@ -42,19 +42,17 @@ def groups_of(items: pa.Table, spec: SplitSpec | None) -> pa.ChunkedArray | None
     return None
 
 
-def file_groups(columns: Mapping[str, pa.ChunkedArray] | pa.Table) -> pa.ChunkedArray | None:
+def file_groups(sources: pa.ChunkedArray, members: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return the group of items of which nothing else says one: items of one container file are not to meet across splits.
 
     Args:
-        columns: `source`, and `member` if there are containers.
+        sources: the file of each item.
+        members: its name in the file, empty for a file that is itself the item.
 
     Returns:
-        The file of each item of a container, empty for a file that is itself the item; None if there are no containers.
+        The file of each item of a container, empty for the others.
     """
-    if "member" not in (columns.column_names if not isinstance(columns, Mapping) else columns):
-        return None
-    members = columns["member"]
-    return arrow.pc.if_else(arrow.pc.equal(members, text("")), text(""), columns["source"])
+    return arrow.pc.if_else(arrow.pc.equal(members, text("")), text(""), sources)
 
 
 def _groups_by_path(items: pa.Table, pattern: str) -> pa.ChunkedArray:

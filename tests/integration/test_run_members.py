@@ -37,6 +37,8 @@ LINES = """
             with open(OPENED, "a") as file:
                 print(path.name, file=file)
             text = path.read_text()
+            if text == "greedy":
+                raise MemoryError("too much")
             if text == "broken":
                 raise ItemError("is broken")
             if text == "deadly":
@@ -127,6 +129,7 @@ def test_each_member_is_an_item(write: Write, raw: Path, out: Path, workers: str
     assert column(out, "label") == ["a", "a", "a", "b", "b", "b"]
     assert column(out, "source") == [f"{name}.lines" for name in ("a/one", "a/one", "a/two", "b/plain", "b/three", "b/three")]
     assert column(out, "member") == ["x", "y", "x", "", "deep/z", "w"]
+    assert column(out, "group") == ["a/one.lines", "a/one.lines", "a/two.lines", "", "b/three.lines", "b/three.lines"]
     assert len(set(column(out, "fingerprint"))) == 6
     assert prep("verify", out).code == 0
 
@@ -160,6 +163,7 @@ def test_where_no_file_is_a_container_there_is_no_column(write: Write, raw: Path
         ([(1, [1])], "its reader 'lines' returned names of items that are not text"),
         ({str(number): [1] for number in range(6)}, "holds 6 items; at most 5 are taken of one file"),
         ("broken", "is broken"),
+        ("greedy", "MemoryError: too much"),
     ],
 )
 def test_a_file_whose_members_cannot_be_used_is_one_failure(

@@ -115,8 +115,8 @@ def _all_rows(prepared: Prepared, written: pa.Table, failures: Sequence[Failure]
     if not _are_all(places, len(others)):
         others, item_ids = others.take(number_array(places)), item_ids.take(number_array(places))
     columns |= {name: others[name] for name in others.column_names}
-    files = file_groups(columns)
-    if files is not None:
+    if "member" in columns:
+        files = file_groups(columns["source"], columns["member"])
         columns["group"] = first_filled([*([columns["group"]] if "group" in columns else []), files])
     if not columns["id"].equals(item_ids):
         columns["group"] = _groups(columns["id"], item_ids, columns.get("group"))

@@ -161,8 +161,9 @@ def prepare(
         stay = 0 if gone is None else len(gone)
         notes = [f"retry: {found:,} of {counted(len(failed), 'raw item')} that failed; rows that stay as they are: {stay:,}"]
     _tell(report, notes)
-    items = with_other_members(_remembered(seen, by_stat), listing)
-    newer = State(items=items, recipe=recipe.digest, about=state.about, listed_by=listing.listed_by)
+    known = _remembered(seen, by_stat)
+    known = with_other_members(known, listing) if listing.listed_by else known
+    newer = State(items=known, recipe=recipe.digest, about=state.about, listed_by=listing.listed_by)
     return Prepared(
         listing=whole,
         shards=shards,

@@ -94,7 +94,7 @@ def look_chunk(chunk: LookChunk) -> Looked:
             members += [_members_of(reader, path)] if chunk.members else []
             header = [header_text(reader.header(path))] if chunk.header else []
             contents += [content_sha256(path)] if chunk.content else []
-        except (ItemError, OSError) as error:
+        except (ItemError, OSError, MemoryError) as error:
             check_shortage(error, item.source)
             failures.append(_failure(item, error))
             continue
@@ -141,6 +141,8 @@ def _members_of(reader: Reader, path: Path) -> pa.Array:
     return string_array(names)
 
 
-def _failure(item: Item, error: ItemError | OSError) -> Failure:
+def _failure(item: Item, error: ItemError | OSError | MemoryError) -> Failure:
     failure = failure_of(item, "read", error)
+    if isinstance(error, MemoryError):
+        return replace(failure, error=f"{type(error).__name__}: {error}")
     return replace(failure, error=f"cannot be read: {error.strerror}") if isinstance(error, OSError) else failure

@@ -45,7 +45,8 @@ def stat_prints(items: pa.Table, recipe_digest: str, known: Prints) -> Prints:
     due = np.flatnonzero(known == b"")
     for start in range(0, len(due), arrow.ROWS_AT_ONCE):
         block = due[start : start + arrow.ROWS_AT_ONCE]
-        each = zip(sizes[block].tolist(), mtimes[block].tolist(), _members(items, block), strict=True)
+        members = _endings(items, block) if "member" in items.column_names else [""] * len(block)
+        each = zip(sizes[block].tolist(), mtimes[block].tolist(), members, strict=True)
         prints[block] = [fingerprint(f"stat:{size}:{mtime}{member}", recipe_digest) for size, mtime, member in each]
     return prints
 
@@ -62,15 +63,14 @@ def content_prints(items: pa.Table, recipe_digest: str) -> Prints:
     known = np.flatnonzero(content.any(axis=1))
     for start in range(0, len(known), arrow.ROWS_AT_ONCE):
         block = known[start : start + arrow.ROWS_AT_ONCE]
-        for row, member in zip(block.tolist(), _members(items, block), strict=True):
+        members = _endings(items, block) if "member" in items.column_names else [""] * len(block)
+        for row, member in zip(block.tolist(), members, strict=True):
             prints[row] = fingerprint(f"sha256:{content[row].tobytes().hex()}{member}", recipe_digest)
     return prints
 
 
-def _members(items: pa.Table, rows: npt.NDArray[np.int64]) -> list[str]:
+def _endings(items: pa.Table, rows: npt.NDArray[np.int64]) -> list[str]:
     """Return what stands behind the identity of the files of some items: which item of a container each is."""
-    if "member" not in items.column_names:
-        return [""] * len(rows)
     return [f":{member}" if member else "" for member in strings(items["member"].take(number_array(rows)))]
 
 

@@ -42,27 +42,23 @@ _UNREADABLE = (OSError, UnsealedError, LookupError, TypeError, ValueError, Attri
 """What reading a file raises that no build of this release has written."""
 
 
-def _schema(*, content: bool, member: bool) -> pa.Schema:
+def _schema(names: Collection[str] = ()) -> pa.Schema:
+    """Return the schema; with `member` and `content` if these are among the names of columns."""
     pa = arrow.pa
     columns = {
         "source": pa.large_string(),
-        **({"member": pa.large_string()} if member else {}),
+        **({"member": pa.large_string()} if "member" in names else {}),
         "size": pa.int64(),
         "mtime": pa.int64(),
         "header": pa.dictionary(pa.int32(), pa.string()),
         "fingerprint": pa.binary(DIGEST_BYTES),
-        **({"content": pa.binary(DIGEST_BYTES)} if content else {}),
+        **({"content": pa.binary(DIGEST_BYTES)} if "content" in names else {}),
     }
     return pa.schema(list(columns.items()))
 
 
-def _schema_of(names: Collection[str]) -> pa.Schema:
-    """Return the schema of a table with these columns."""
-    return _schema(content="content" in names, member="member" in names)
-
-
 def _nothing() -> pa.Table:
-    table: pa.Table = _schema(content=False, member=False).empty_table()
+    table: pa.Table = _schema().empty_table()
     return table
 
 
@@ -92,7 +88,7 @@ class State:
             head = json.loads(reader.schema.metadata[_ABOUT])
             if head.pop("read by") != _READ_BY:
                 return cls(about=dict(head["about"]))
-            items = sound_table(reader, _schema_of(reader.schema.names))
+            items = sound_table(reader, _schema(reader.schema.names))
             for text in codes_of(items["header"])[1]:
                 if text:
                     parse_header(text)
@@ -107,7 +103,7 @@ class State:
         """Keep this for later builds; that it cannot be kept is no reason to stop, and costs the next build time."""
         head = {"read by": _READ_BY, "recipe": self.recipe, "about": dict(self.about), "listed by": self.listed_by}
         with contextlib.suppress(OSError), replacing(out / STATE_FOLDER / STATE_NAME, durable=False) as file:
-            items = self.items.select(_schema_of(self.items.column_names).names).unify_dictionaries()
+            items = self.items.select(_schema(self.items.column_names).names).unify_dictionaries()
             items = items.replace_schema_metadata({_ABOUT: json.dumps(head).encode()})
             with sealed_writer(file, items.schema) as writer:
                 writer.write_table(items)
@@ -119,6 +115,8 @@ class State:
 
     def places_of(self, items: pa.Table) -> npt.NDArray[np.int64]:
         """Return where each item stands among those that are known, its file changed since or not: int64; -1 for nowhere."""
+        if not len(self.items):
+            return np.full(len(items), -1)
         known, sought = item_keys(self.items), item_keys(items)
         return np.arange(len(items)) if known.equals(sought) else positions_of(sought, known)
 
@@ -221,8 +219,8 @@ class Facts:
 
 def remembered_items(items: pa.Table) -> pa.Table:
     """Return the columns of items that are remembered; those whose content nobody has read have none."""
-    names = _schema(content=bool(fixed(items["content"]).any()), member="member" in items.column_names).names
-    return items.select(names)
+    kept = items if fixed(items["content"]).any() else items.drop_columns("content")
+    return kept.select(_schema(kept.column_names).names)
 
 
 def together(older: State, newer: State) -> State:
