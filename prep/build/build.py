@@ -104,7 +104,7 @@ def build_shards(
         state, failed = State.load(out), _failed_before(out) if options.only_failed else None
         workers = stack.enter_context(_workers(options, listing, failed, executor, careful=bool(area.left), area=area))
         if reader_of(listing.format).has_members:
-            listing = _with_members(listing, options, state, workers, report)
+            listing = with_members(listing, options, state, workers, report)
         prepared = prepare(listing, out, options, workers, report, state=state, look=look, failed=failed, may_survey_later=True)
         prepared = replace(prepared, given=given_source(options, Path(source), listing))
         if not prepared.state.equals(state):  # what was read of the files is not to be lost
@@ -224,7 +224,7 @@ def plan_build(
         state = State.load(out)
         with _workers(options, listing, failed, executor, careful=bool(stages(out))) as workers:
             if reader_of(listing.format).has_members:
-                listing = _with_members(listing, options, state, workers, report)
+                listing = with_members(listing, options, state, workers, report)
             return prepare(listing, out, options, workers, report, state=state, look=look, failed=failed)
 
 
@@ -245,15 +245,6 @@ def _listed(source: Path, options: BuildOptions, report: Reporter) -> Listing:
     for failure in () if options.only_failed else listing.failures:  # of those, some may never have been tried
         report.failed(failure)
     return listing
-
-
-def _with_members(listing: Listing, options: BuildOptions, state: State, workers: Workers, report: Reporter) -> Listing:
-    """Return the listing with the items inside container files in the place of these."""
-    stop_after = None if options.only_failed else options.stop_after_failures
-    whole = with_members(listing, state, workers, report, checksum=bool(options.checksum), stop_after=stop_after)
-    for failure in () if options.only_failed else whole.failures[len(listing.failures) :]:
-        report.failed(failure)
-    return whole
 
 
 def _build_rest(

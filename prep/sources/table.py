@@ -36,7 +36,7 @@ _FROM_TABLE = ("split", "group", "fold")
 """Columns of the contract that a table may bring along; the others are prep's to write."""
 
 _MEMBER = "member"
-"""Column that names the items of container files; an empty value stands for all of a file."""
+"""Column that names the items of container files; where it is empty, a row stands for all of its file."""
 
 _PROBED_ROWS = 100
 
@@ -105,16 +105,14 @@ def list_table(table_path: Path, root: Path, files: FolderFiles, options: TableO
     _check_columns(table_path, columns.column_names, named)
     path_column = options.path_column or _find_path_column(table_path, root, columns, options, paths)
     id_column = options.id_column or ("id" if "id" in columns.column_names else path_column)
-    sought = find_files(columns[path_column], paths)
-    format_ = _format_of(table_path, files, sought[0], paths)
-    names_members = _MEMBER in columns.column_names and path_column != _MEMBER and format_ is not None and reader_of(format_).has_members
-    taken = {id_column, path_column, *([_MEMBER] if names_members else [])}
+    has_members = _MEMBER in columns.column_names and any(reader_of(name).has_members for name in files.formats)
+    taken = {id_column, path_column, *([_MEMBER] if has_members else [])}
     label_columns = options.label_columns or _find_label_columns(table_path, columns.column_names, taken | {*options.other_columns})
     _check_label_names(table_path, label_columns)
     names = ("label", *label_columns[1:]) if label_columns else ()
     label_kinds = options.kinds_of(dict(zip(label_columns, names, strict=True)))
     ids = mapped(columns[id_column], lambda value: without_raw_suffix(value.removeprefix("./"))).cast(arrow.pa.large_string())
-    members = columns[_MEMBER].cast(arrow.pa.large_string()) if names_members else None
+    members = columns[_MEMBER].cast(arrow.pa.large_string()) if has_members else None
     if members is not None and id_column == path_column:
         ids = arrow.pc.if_else(arrow.pc.equal(members, text("")), ids, arrow.pc.binary_join_element_wise(ids, members, text("/")))
     _check_ids(table, id_column, ids)
@@ -122,16 +120,15 @@ def list_table(table_path: Path, root: Path, files: FolderFiles, options: TableO
         _check_labels(table, label_columns)
 
     kept, dropped = _kept_columns(columns.column_names, taken, label_columns)
-    found, failures = _found_files(root, ids, columns[path_column], paths, *sought)
+    found, failures = _found_files(root, ids, columns[path_column], paths)
     is_found = found >= 0
-    if not is_found.any() or format_ is None:
+    if not is_found.any():
         raise SourceError(
             f"{table_path}: not one row's file could be found by column {path_column!r} below {root}:",
             [f"row {line}: {failure.error}" for failure, line in zip(failures, table.lines.tolist(), strict=True)],
         )
     notes = [
-        f"table: {table_path.name}, {counted(len(columns), 'row')}; IDs from column {id_column!r}, files from column {path_column!r}"
-        + (f", their items from column {_MEMBER!r}" if names_members else ""),
+        f"table: {table_path.name}, {counted(len(columns), 'row')}; IDs from column {id_column!r}, files from column {path_column!r}",
         f"labels: {_describe_labels(columns, label_columns)}",
     ]
     del table  # and with it the columns that are not needed any more
@@ -139,6 +136,9 @@ def list_table(table_path: Path, root: Path, files: FolderFiles, options: TableO
     if failures:
         ids, columns, found = ids.filter(mask_array(is_found)), select(columns, is_found), found[is_found]
         members = None if members is None else members.filter(mask_array(is_found))
+    format_ = _format_of(table_path, files, found, paths)
+    if has_members and not reader_of(format_).has_members:
+        raise SourceError(f"{table_path}: column {_MEMBER!r} names items of container files, and rows name {format_}; rename the column")
     sizes, times = _stats_of(files, found)
     items = items_table(
         ids,
@@ -168,24 +168,9 @@ def list_table(table_path: Path, root: Path, files: FolderFiles, options: TableO
     )
 
 
-def _found_files(  # noqa: PLR0917  # as many things as it takes, of as many types
-    root: Path,
-    ids: pa.ChunkedArray,
-    column: pa.ChunkedArray,
-    paths: Sequence[str],
-    found: Positions,
-    several: Mapping[str, list[str]],
-) -> tuple[Positions, list[Failure]]:
-    """Return which file each row names: int64, shape (n,), below 0 where it names none that can be taken; and why, of those.
-
-    Args:
-        root: the folder of the raw files.
-        ids: of the rows.
-        column: what names the files.
-        paths: of all raw files.
-        found: what `find_files` returns of the column; it is changed.
-        several: likewise.
-    """
+def _found_files(root: Path, ids: pa.ChunkedArray, column: pa.ChunkedArray, paths: Sequence[str]) -> tuple[Positions, list[Failure]]:
+    """Return which file each row names: int64, shape (n,), below 0 where it names none that can be taken; and why, of those."""
+    found, several = find_files(column, paths)
     not_text = np.array([position for position, path in enumerate(paths) if not is_text(path)], dtype=np.int64)
     missing = np.flatnonzero((found < 0) | np.isin(found, not_text))
     failures = []
@@ -301,8 +286,7 @@ def _why_not_found(root: Path, value: str, found: list[str]) -> str:
     return f"no file {printable(value)!r} below {root}"
 
 
-def _format_of(table_path: Path, files: FolderFiles, found: Positions, paths: Sequence[str]) -> str | None:
-    """Return the name of the reader of the files that rows name; None if they name none."""
+def _format_of(table_path: Path, files: FolderFiles, found: Positions, paths: Sequence[str]) -> str:
     named: dict[str, str] = {}  # name of a reader -> the first of its files that a row names
     start = 0
     for format_, taken in files.raw.items():
@@ -313,4 +297,4 @@ def _format_of(table_path: Path, files: FolderFiles, found: Positions, paths: Se
     if len(named) > 1:
         one, other = (f"{format_} ({path!r})" for format_, path in list(named.items())[:2])
         raise SourceError(f"{table_path}: names {one} and {other}; a dataset holds one or the other")
-    return next(iter(named), None)
+    return next(iter(named))

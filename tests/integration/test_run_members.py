@@ -16,6 +16,7 @@ from command_line import build, check_refused, prep, set_age, snapshot
 from manifests import load_manifest
 from prep import BuildOptions, SilentReporter, SourceError, build_shards
 from prep.build.scan import headers
+from prep.sources import members as member_names
 
 LINES = """
     import json
@@ -169,7 +170,7 @@ def test_where_no_file_is_a_container_there_is_no_column(write: Write, raw: Path
 def test_a_file_whose_members_cannot_be_used_is_one_failure(
     write: Write, raw: Path, out: Path, monkeypatch: pytest.MonkeyPatch, members: Any, says: str
 ) -> None:
-    monkeypatch.setattr(headers, "MAX_SAMPLES", 5)
+    monkeypatch.setattr(member_names, "MAX_SAMPLES", 5)
     write({**SOME, "a/bad": members})
     outcome = prep("build-shards", raw, out, "--workers", "1")
     assert outcome.code == 1
@@ -202,7 +203,7 @@ def test_so_many_failures_end_the_listing(write: Write, raw: Path, out: Path) ->
 
 def test_ids_that_meet_across_files_are_refused(write: Write, raw: Path, out: Path) -> None:
     write({"k/a": {"b/c": [1]}, "k/a/b": {"c": [2]}})
-    with pytest.raises(SourceError, match=r"'k/a\.lines' item 'b/c' and 'k/a/b\.lines' item 'c' both map to ID 'k/a/b/c'"):
+    with pytest.raises(SourceError, match=r"'k/a\.lines: b/c' and 'k/a/b\.lines: c' both map to ID 'k/a/b/c'"):
         build_shards(raw, out, BuildOptions(workers=1), report=SilentReporter())
 
 
@@ -345,7 +346,7 @@ def test_a_table_may_name_files_and_members(write: Write, raw: Path, out: Path, 
     write(SOME)
     labels = table(raw, "file,member,label,age", "a/one.lines,y,cat,1", "three,,dog,2")
     outcome = build(labels, out)
-    assert "IDs from column 'file', files from column 'file', their items from column 'member'\n" in outcome.err
+    assert "IDs from column 'file', files from column 'file'\n" in outcome.err
     assert "ignored: 1 item of container files that no row names\n" in outcome.err
     frame = load_manifest(out).frame
     assert frame[["id", "label", "age", "source", "member"]].to_numpy().tolist() == [

@@ -17,9 +17,8 @@ from manifests.rows.paths import default_paths
 from manifests.rows.table import blank, distinct, rows_of, select, strings
 from prep.build.execute.journal import sample_names
 from prep.build.plan.labels import label_kind, label_specs
-from prep.build.plan.plan import of_failed_files
 from prep.build.plan.prepare import Prepared
-from prep.build.plan.row_owners import owners_of
+from prep.build.plan.row_owners import of_failed_files, owners_of
 from prep.build.state.fingerprints import print_texts
 from prep.progress.report import Reporter
 from prep.sources.items import COLUMN, column_names

@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from manifests.manifest import Manifest
 from manifests.rows.buffers import Positions, coded_array, codes_of, number_array
-from manifests.rows.table import is_in, select, strings, value
-from prep.build.plan.row_owners import owners_of
+from manifests.rows.table import select, strings, value
+from prep.build.plan.row_owners import of_failed_files, owners_of
 from prep.build.scan.existing_shards import Damage, Look, damage_of
 from prep.build.state.fingerprints import Prints, as_prints, print_array
 from prep.sources.listing import Failure
@@ -96,12 +96,6 @@ class Plan:
         ids = strings(rows["id"].take(number_array(self.gone_rows)))
         left = np.array([id_ not in failed and record_id_of(id_) not in failed for id_ in ids], dtype=np.bool_)
         return self.gone_rows[left & ~of_failed_files(rows, failures)[self.gone_rows]]
-
-
-def of_failed_files(rows: pa.Table, failures: Sequence[Failure]) -> npt.NDArray[np.bool_]:
-    """Return which rows are of a container file whose items cannot be listed any more: bool, shape (len(rows),)."""
-    whole = {failure.source for failure in failures if not failure.id}
-    return is_in(rows["source"], whole) if whole and "source" in rows.column_names else np.zeros(len(rows), dtype=np.bool_)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,8 @@ from prep.build.scan.scan import Scan, read_contents, scan, undecodable_colour
 from prep.build.scan.survey import Survey, resolve_recipe
 from prep.build.stage.output import load_existing
 from prep.build.state.fingerprints import Prints, content_prints, no_prints, print_array, stat_prints
-from prep.build.state.state import State, remembered_items, together
+from prep.build.state.state import State, remembered_items
+from prep.build.state.together import together
 from prep.errors import SourceError, UsageError
 from prep.parallel.executors import Workers
 from prep.progress.report import Reporter

@@ -1,15 +1,17 @@
-"""Which item each row of a manifest is of: its own, or that of which its sample is one of several."""
+"""Which item each row of a manifest is of, be its sample one of several or not, and which are of a file that cannot be read any more."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from manifests.rows.buffers import number_array, positions_of
-from manifests.rows.table import equal_at
+from manifests.rows.table import equal_at, is_in
 from prep.sources.items import item_keys
+from prep.sources.listing import Failure
 from prep.sources.numbered_samples import record_ids_of
 
 if TYPE_CHECKING:
@@ -38,3 +40,9 @@ def owners_of(rows: pa.Table, items: pa.Table) -> npt.NDArray[np.int64]:
     is_sample = equal_at(item_keys(some), its_keys, stems) & ~np.isin(stems, owners[is_certain])
     owners[doubtful[is_sample]] = stems[is_sample]
     return owners
+
+
+def of_failed_files(rows: pa.Table, failures: Sequence[Failure]) -> npt.NDArray[np.bool_]:
+    """Return which rows are of a container file whose items cannot be listed any more: bool, shape (len(rows),)."""
+    whole = {failure.source for failure in failures if not failure.id}
+    return is_in(rows["source"], whole) if whole and "source" in rows.column_names else np.zeros(len(rows), dtype=np.bool_)

@@ -21,6 +21,7 @@ from manifests.rows.buffers import Positions, fixed_array, mask, mask_array, num
 from manifests.rows.names import name_problems
 from manifests.rows.table import blank, select, with_column
 from prep.build.execute.chunk import chunks_of
+from prep.build.recipe.options import BuildOptions
 from prep.build.scan.headers import LookChunk, Looked, look_chunk
 from prep.build.state.digests import DIGEST_BYTES
 from prep.build.state.state import State
@@ -37,9 +38,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def with_members(
-    listing: Listing, state: State, workers: Workers, report: Reporter, *, checksum: bool, stop_after: int | None = None
-) -> Listing:
+def with_members(listing: Listing, options: BuildOptions, state: State, workers: Workers, report: Reporter) -> Listing:
     """Return a listing whose items are the members of its container files, with the labels and columns of their files.
 
     An item of a folder, or of a row that names a whole file, has the ID `<ID of the file>/<member>`; a row that names a member keeps its
@@ -47,21 +46,23 @@ def with_members(
 
     Args:
         listing: of files, made for a reader that knows containers.
+        options: of the build. With `checksum`, a change that size and time do not show counts too, so all files are opened. Of a retry,
+            which is about some failures only, none is told here and none ends the build.
         state: what earlier builds know: the members of files that have not changed since.
         workers: where files are opened.
-        report: is told how many there are, and shows how far it is. Failures are for the caller to tell.
-        checksum: whether a change that size and time do not show counts too; then all files are opened.
-        stop_after: so many failures end it early.
+        report: is told how many there are, and what fails, and shows how far it is.
 
     Raises:
+        StoppedError: as many files failed as were to end the build.
         SourceError: two items of one ID.
     """
     items, listed_by = listing.items, _listed_by(listing.format)
     sources = items["source"]
     first, file_of_row = np.unique(positions_of(sources, sources), return_inverse=True)
     files = items.take(number_array(first))
-    held = _no_members() if checksum or state.listed_by != listed_by else _known_members(state.items, files)
+    held = _no_members() if options.checksum or state.listed_by != listed_by else _known_members(state.items, files)
     unlisted = np.setdiff1d(np.arange(len(files)), numbers(held["file"], np.int64))
+    stop_after = None if options.only_failed else options.stop_after_failures
     new, failures = _listed(replace(listing, items=files), unlisted, workers, report, stop_after)
     held = arrow.pa.concat_tables([held, new]).sort_by("file").combine_chunks()
 
@@ -83,6 +84,8 @@ def with_members(
     for name in ("size", "mtime"):
         others = others.append_column(name, files[name].take(number_array(file_of_member[~is_taken])))
     table = _of_members(items, rows, held["member"].take(number_array(members)), is_named[rows])
+    for failure in () if options.only_failed else failures:
+        report.failed(failure)
     check_distinct(table)
     if "member" in table.column_names:
         report.note(f"items: {counted(len(table), 'item')} in {counted(int(np.count_nonzero(counts)), 'file')}")

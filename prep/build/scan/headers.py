@@ -10,18 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from manifests.files.regularfile import open_regular
-from manifests.format.names import collisions, default_path, file_and_folder_clashes, name_problems
-from manifests.rows.buffers import string_array
 from prep.errors import ItemError
 from prep.parallel.watchdog import watched
 from prep.readers.header import header_text
-from prep.readers.limits import MAX_SAMPLES
-from prep.readers.reader import Reader, Wanted
+from prep.readers.reader import Wanted
 from prep.readers.registry import reader_of
 from prep.readers.system_errors import check_shortage
 from prep.sources.items import Item
 from prep.sources.listing import Failure, failure_of
-from prep.text import counted, printable
+from prep.sources.members import members_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -58,7 +55,7 @@ class Looked:
         ids: of the items whose files could be read as far as was asked.
         headers: what their headers say, as items have it; empty if that was not asked.
         contents: SHA-256 of their bytes; empty if that was not asked.
-        members: what `_members_of` returns of each; empty if that was not asked.
+        members: what `members_of` returns of each; empty if that was not asked.
         failures: of the others.
     """
 
@@ -91,7 +88,7 @@ def look_chunk(chunk: LookChunk) -> Looked:
                 reader.read(os.fspath(path), item.member, Wanted())
             elif not (chunk.header or chunk.content or chunk.members):
                 os.stat(path)
-            members += [_members_of(reader, path)] if chunk.members else []
+            members += [members_of(reader, path)] if chunk.members else []
             header = [header_text(reader.header(path))] if chunk.header else []
             contents += [content_sha256(path)] if chunk.content else []
         except (ItemError, OSError, MemoryError) as error:
@@ -111,34 +108,6 @@ def content_sha256(path: Path) -> bytes:
     """
     with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").digest()
-
-
-def _members_of(reader: Reader, path: Path) -> pa.Array:
-    """Return the names of the items in a file, as the column `member` has them: one that is empty if the file is itself the item.
-
-    Raises:
-        ItemError: it cannot be used, or has names that cannot stand in a manifest together.
-    """
-    names = reader.members(path)
-    if names is None:
-        return string_array([""])
-    if not names:
-        raise ItemError("holds no items")
-    if len(names) > MAX_SAMPLES:
-        raise ItemError(f"holds {len(names):,} items; at most {MAX_SAMPLES:,} are taken of one file")
-    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
-        raise ItemError(f"its reader {reader.name!r} returned names of items that are not text")
-    problems = name_problems(names)
-    for at, problem in problems.items():
-        first = f"the name {printable(names[at])!r} {problem}"
-        raise ItemError(f"holds {counted(len(problems), 'item')} whose name cannot be part of an ID: {first}; rename it in the file")
-    for at, earlier in collisions(names):
-        one, other = printable(names[earlier]), printable(names[at])
-        same = f"{one!r} twice" if names[at] == names[earlier] else f"{one!r} and {other!r}, which are one name on a case-insensitive disk"
-        raise ItemError(f"holds {same}; rename one of the items")
-    for at, other_at in file_and_folder_clashes([default_path(name) for name in names]):
-        raise ItemError(f"item {names[at]!r} needs a folder where item {names[other_at]!r} has its shard; rename one of them")
-    return string_array(names)
 
 
 def _failure(item: Item, error: ItemError | OSError | MemoryError) -> Failure:

@@ -21,7 +21,6 @@ from manifests.files.atomic import replacing
 from manifests.format.schema import STATE_FOLDER
 from manifests.rows import arrow
 from manifests.rows.buffers import coded_array, codes_of, fixed, fixed_array, numbers, positions_of
-from manifests.rows.table import blank, select
 from prep.build.state.digests import DIGEST_BYTES
 from prep.build.state.fingerprints import Prints, are_prints, as_prints, no_prints
 from prep.build.state.sealed import UnsealedError, read_sealed, sealed_writer, sound_table
@@ -221,27 +220,3 @@ def remembered_items(items: pa.Table) -> pa.Table:
     """Return the columns of items that are remembered; those whose content nobody has read have none."""
     kept = items if fixed(items["content"]).any() else items.drop_columns("content")
     return kept.select(_schema(kept.column_names).names)
-
-
-def together(older: State, newer: State) -> State:
-    """Return what both say, of a file of which both know something what the newer one says."""
-    others = select(older.items, positions_of(item_keys(older.items), item_keys(newer.items)) < 0)
-    if older.listed_by != newer.listed_by:  # others may list other items of a file
-        others = others.slice(0, 0)
-    if older.recipe != newer.recipe:
-        others = _with_zeros(others.drop_columns("fingerprint"), "fingerprint")
-    parts = [others, newer.items]
-    if any("content" in part.column_names for part in parts):
-        parts = [part if "content" in part.column_names else _with_zeros(part, "content") for part in parts]
-    if any("member" in part.column_names for part in parts):
-        parts = [part if "member" in part.column_names else part.append_column("member", _no_members(len(part))) for part in parts]
-    items = arrow.pa.concat_tables([part.select(parts[-1].column_names) for part in parts])
-    return State(items=items.combine_chunks(), recipe=newer.recipe, about=older.about, listed_by=newer.listed_by)
-
-
-def _no_members(count: int) -> pa.ChunkedArray:
-    return blank(count).cast(arrow.pa.large_string())
-
-
-def _with_zeros(items: pa.Table, name: str) -> pa.Table:
-    return items.append_column(name, fixed_array(np.zeros((len(items), DIGEST_BYTES), dtype=np.uint8)))

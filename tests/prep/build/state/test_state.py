@@ -15,7 +15,8 @@ from manifests.rows.buffers import coded_array
 from prep.build.state import state as module
 from prep.build.state.fingerprints import no_prints, print_array
 from prep.build.state.sealed import read_sealed, sealed_bytes
-from prep.build.state.state import STATE_NAME, Facts, State, last_about, remembered_items, together
+from prep.build.state.state import STATE_NAME, Facts, State, last_about, remembered_items
+from prep.build.state.together import together
 from prep.readers.header import ImageFacts, header_text
 from prep.sources.items import UNKNOWN, items_table
 
