@@ -12,7 +12,8 @@ from prep.readers.registry import names, reader_of, readers
 from prep.sources.files import TABLE_SUFFIXES, FolderFiles, Stats, list_files
 from prep.sources.folder import LabelFrom, list_folder
 from prep.sources.listing import Listing
-from prep.sources.table import TableOptions, list_table
+from prep.sources.table import list_table
+from prep.sources.table_options import TableOptions
 from prep.text import counted, shown
 
 

@@ -18,7 +18,7 @@ from prep.errors import UsageError
 from prep.numbers import exact_number
 from prep.readers.limits import MAX_RECIPE_BYTES
 from prep.sources.detect import SourceOptions, format_choices
-from prep.sources.table import TableOptions
+from prep.sources.table_options import TableOptions
 from prep.splits.spec import SplitSpec
 from prep.transforms.interface.parameters import DTYPE, Kind, choice, is_int
 from prep.transforms.interface.problems import RecipeProblem, found, one_of, refusal

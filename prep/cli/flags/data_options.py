@@ -16,7 +16,7 @@ from prep.build.recipe.recipe import ShardOptions
 from prep.cli.flags.value_types import FoldersParam, LabelKindParam, ScaleParam, SizeParam, SplitsParam
 from prep.errors import UsageError
 from prep.sources.detect import SourceOptions, format_choices
-from prep.sources.table import TableOptions
+from prep.sources.table_options import TableOptions
 from prep.splits.spec import SplitSpec, parse_fractions
 
 Command = TypeVar("Command", bound=Callable[..., Any])

@@ -70,7 +70,7 @@ def test_the_classes_a_label_names(label: str, names: tuple[str, ...]) -> None:
 
 def test_the_columns_of_the_contract() -> None:
     of_rows, of_shards = ("id", "label", "split", "group", "fold"), ("path", "row", "shape", "dtype", "sha256")
-    assert COLUMN_NAMES == (*of_rows, *of_shards, "source", "member", "fingerprint")
+    assert (*of_rows, *of_shards, "source", "member", "fingerprint") == COLUMN_NAMES
     assert [column.name for column in COLUMNS if column.required] == ["id"]
 
 
