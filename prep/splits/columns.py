@@ -18,7 +18,7 @@ from prep.progress.report import Reporter
 from prep.sources.listing import Failure
 from prep.sources.numbered_samples import record_id_of, record_ids_of
 from prep.splits.assignment import assign_splits, check_enough_for_folds, check_groups_whole
-from prep.splits.source_splits import file_groups, groups_of, splits_given
+from prep.splits.source_splits import file_groups, groups_of, says_splits, splits_given
 from prep.splits.spec import SplitSpec, check_held_out, spec_differences
 from prep.text import counted, is_text, shown
 
@@ -233,7 +233,7 @@ def _groups(
     own = [mapped(rows[spec.group_by], str.strip)] if spec.group_by and spec.group_by in rows.column_names else []
     own += [had["group"]] if "group" in had else []
     groups = blank(len(rows)) if given is None else taken(given, owners)
-    if "member" in items.column_names:
+    if "member" in items.column_names and not says_splits(items, spec):
         groups = first_filled([groups, taken(file_groups(items["source"], items["member"]), owners)])
     if is_sample.any():
         groups = first_filled([groups, taken(items["id"], np.where(is_sample, owners, -1))])

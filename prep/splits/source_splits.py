@@ -42,6 +42,11 @@ def groups_of(items: pa.Table, spec: SplitSpec | None) -> pa.ChunkedArray | None
     return None
 
 
+def says_splits(items: pa.Table, spec: SplitSpec | None) -> bool:
+    """Return whether a column of the source says the split of each item: then items of one file may be in several."""
+    return COLUMN + "split" in items.column_names if spec is None else spec.column is not None
+
+
 def file_groups(sources: pa.ChunkedArray, members: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return the group of items of which nothing else says one: items of one container file are not to meet across splits.
 

@@ -6,16 +6,21 @@ import csv
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from command_line import build, check_refused, prep, set_age, snapshot
 
 from manifests import load_manifest
+from manifests.rows.buffers import string_array
 from prep import BuildOptions, SilentReporter, SourceError, build_shards
 from prep.build.scan import headers
+from prep.build.state.state import State
 from prep.sources import members as member_names
 
 LINES = """
@@ -70,14 +75,18 @@ Write = Callable[..., Path]
 
 
 @pytest.fixture
-def opened(install: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def code() -> str:
+    """Return the package's code."""
+    return LINES
+
+
+@pytest.fixture
+def opened(code: str, install: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Install the reader, and return the file that has a line for each time that members were listed."""
     monkeypatch.delitem(sys.modules, "lines", raising=False)
     path = tmp_path / "opened.txt"
     path.touch()
-    install(
-        "lines", f"OPENED = {str(path)!r}\nRELEASE = '1.0'\n" + "\n".join(line[4:] for line in LINES.splitlines()), "lines = lines:Lines"
-    )
+    install("lines", f"OPENED = {str(path)!r}\nRELEASE = '1.0'\n{dedent(code)}", "lines = lines:Lines")
     return path
 
 
@@ -280,6 +289,28 @@ def test_a_file_that_becomes_a_container(write: Write, raw: Path, out: Path) -> 
     assert "member" not in load_manifest(out).columns
 
 
+def test_a_build_that_was_stopped_goes_on(write: Write, raw: Path, out: Path, opened: Path) -> None:
+    write({"a/good": {f"{number:03d}": [number] for number in range(40)}, "b/bad": {"x": None, "y": [1]}})
+    check_refused(prep("build-shards", raw, out, "--workers", "1", "--stop-after-failures", "1"), 1, "stopped after 1 failure")
+    before = opened.read_text()
+    outcome = prep("build-shards", raw, out, "--workers", "1")
+    assert "going on: 41 items of an earlier build" in outcome.err
+    assert opened.read_text() == before
+    assert len(load_manifest(out)) == 41
+
+
+def test_a_list_of_members_that_no_build_has_written_is_not_believed(write: Write, raw: Path, out: Path, opened: Path) -> None:
+    write(SOME)
+    build(raw, out)
+    state = State.load(out)
+    forged = ["../x", *state.items["member"].to_pylist()[1:]]
+    at = state.items.column_names.index("member")
+    replace(state, items=state.items.set_column(at, "member", pa.chunked_array([string_array(forged)]))).save(out)
+    opened.write_text("")
+    assert "keep 5" in build(raw, out).err
+    assert len(opened.read_text().split()) == 3
+
+
 # What fails, and retries
 
 
@@ -388,6 +419,35 @@ def test_a_column_member_of_other_files_is_told(raw: Path, out: Path) -> None:
     assert "not kept: 'member', names that the manifest gives a meaning of its own" in outcome.err
 
 
+SURVEYED = """
+    from prep.readers.header import ImageFacts, header_text
+
+    FACTS = ImageFacts(height=1, width=2, gray=True, depth="uint8", alpha=False, animated=False)
+
+    def of_image(self, path, member, wanted, read=Lines.read):
+        array = read(self, path, member, wanted).array
+        return Reading(array=array.astype(np.uint8).reshape(1, 2, 1), header=header_text(FACTS))
+
+    Lines.read = of_image
+    Lines.header = lambda self, path: FACTS
+    Lines.surveyed = True
+    Lines.options = frozenset({"size", "color"})
+"""
+"""What makes images of the lines, whose headers are asked for."""
+
+
+@pytest.mark.parametrize("code", [LINES + SURVEYED])
+def test_members_of_which_no_row_is_are_known_after_a_survey_too(write: Write, raw: Path, out: Path, opened: Path) -> None:
+    write(SOME)
+    labels = table(raw, "file,member,label", "a/one.lines,y,cat", "three,,dog")
+    build(labels, out, "--size", "1x2", "--color", "gray", "--dtype", "uint8")
+    before = opened.read_text()
+    assert len(before.split()) == 2
+    table(raw, "file,member,label", "a/one.lines,,cat", "three,,dog")
+    assert "add 1, rebuild 0, keep 3" in build(labels, out).err
+    assert opened.read_text() == before
+
+
 # Splits
 
 
@@ -419,6 +479,14 @@ def test_a_group_that_is_given_counts(write: Write, raw: Path, out: Path) -> Non
     labels = table(raw, "file,member,label,group", "one,00,cat,g", "one,01,dog,g", "one,02,dog,")
     build(labels, out.with_name("other"), "--split", "train=0.5,val=0.5")
     assert column(out.with_name("other"), "group") == ["g", "g", "one.lines"]
+
+
+@pytest.mark.parametrize("options", [(), ("--split-column", "split")])
+def test_a_table_may_put_items_of_one_file_in_several_splits(write: Write, raw: Path, out: Path, options: tuple[str, ...]) -> None:
+    write({"one": {"x": [1], "y": [2]}})
+    build(table(raw, "file,member,label,split", "one,x,cat,train", "one,y,dog,val"), out, *options)
+    assert column(out, "split") == ["train", "val"]
+    assert "group" not in load_manifest(out).columns
 
 
 # What is done with datasets

@@ -24,7 +24,7 @@ from prep.progress.report import Reporter
 from prep.sources.items import COLUMN, column_names
 from prep.sources.listing import Failure
 from prep.splits.columns import assign_split_columns, first_filled, remembered
-from prep.splits.source_splits import file_groups
+from prep.splits.source_splits import file_groups, says_splits
 from prep.text import counted, shown
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _all_rows(prepared: Prepared, written: pa.Table, failures: Sequence[Failure]
     if not _are_all(places, len(others)):
         others, item_ids = others.take(number_array(places)), item_ids.take(number_array(places))
     columns |= {name: others[name] for name in others.column_names}
-    if "member" in columns:
+    if "member" in columns and not says_splits(plan.items, prepared.splits):
         files = file_groups(columns["source"], columns["member"])
         columns["group"] = first_filled([*([columns["group"]] if "group" in columns else []), files])
     if not columns["id"].equals(item_ids):

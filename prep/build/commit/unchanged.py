@@ -77,7 +77,6 @@ def _rows_are_the_same(prepared: Prepared, rows: pa.Table) -> bool:
     if COLUMN + "split" in items.column_names and prepared.splits is not None:
         return False
     wanted = {"label": "label", **{name: COLUMN + name for name in column_names(items)}, "source": "source"}
-    wanted |= {"member": "member"} if "member" in items.column_names else {}
     if {*wanted}.difference(rows.column_names, {"label"}) or ("label" not in rows.column_names and any(distinct(items["label"]))):
         return False
     owned = np.flatnonzero(plan.owners >= 0)

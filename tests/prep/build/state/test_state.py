@@ -153,3 +153,34 @@ def test_facts_are_put_into_columns_and_taken_from_them() -> None:
     assert again.have_header.tolist() == [False, True, True, True]
     again.set_headers([0], ["two"])
     assert again.put_into(table)["header"].to_pylist() == ["two", *HEADERS[1:]]
+
+
+def of_members(*members: str, mtime: int = 7, listed_by: str = "r") -> State:
+    """Return what is known of items of one file."""
+    count = len(members)
+    table = items_table(list(members), ["f.h5"] * count, members=list(members), sizes=np.ones(count), mtimes=np.full(count, mtime))
+    table = (
+        Facts(count).put_into(table).append_column("fingerprint", print_array(np.array([print_of(name) for name in members], dtype="S32")))
+    )
+    return State(items=remembered_items(table), recipe="r", listed_by=listed_by)
+
+
+def test_items_of_one_file_are_known_by_their_names(out: Path) -> None:
+    state = of_members("a", "b", "c")
+    state.save(out)
+    assert State.load(out).equals(state)
+    assert not replace(state, listed_by="other").equals(state)
+    now = items_table(["x", "y", "z"], ["f.h5", "f.h5", "a"], members=["c", "d", ""], sizes=np.ones(3), mtimes=np.full(3, 7))
+    places = state.places_of(now)
+    assert places.tolist() == [2, -1, -1]
+    assert state.known_prints(now, places, "r").tolist() == [print_of("c"), b"", b""]
+
+
+def test_of_two_memories_of_one_file_each_item_counts() -> None:
+    both = together(of_members("a", "b"), of_members("b", "c", mtime=8))
+    assert (both.items["member"].to_pylist(), both.items["mtime"].to_pylist()) == (["a", "b", "c"], [7, 8, 8])
+    assert both.listed_by == "r"
+    assert together(of_members("a", "b"), of_members("b", listed_by="other")).items["member"].to_pylist() == ["b"]
+    assert together(known("a.png"), of_members("b")).items["source"].to_pylist() == ["f.h5"]
+    plain = replace(known("a.png"), listed_by="r", recipe="r")
+    assert together(plain, of_members("b")).items["member"].to_pylist() == ["", "b"]
