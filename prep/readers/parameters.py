@@ -1,4 +1,4 @@
-"""Typed parameters of transforms: each reads a value of TOML or JSON, or says what it expected."""
+"""Typed parameters of readers and transforms: each reads a value of TOML or JSON, or says what it expected."""
 
 from __future__ import annotations
 
@@ -22,20 +22,25 @@ class Kind:
     Attributes:
         expected: in words, for messages and documentation.
         read: from a raw value to the one that is used; raises a ValueError when it cannot be.
+        words: the few that it may be; empty if it is none of a few words.
+        is_text: whether what is written on the command line is the value itself; else it is read as TOML.
     """
 
     expected: str
     read: Callable[[Any], Any]
+    words: tuple[str, ...] = ()
+    is_text: bool = False
 
 
 def param(kind: Kind, doc: str, default: Any = MISSING) -> Any:
-    """Declare a parameter of a transform: a dataclass field that knows its kind and what it means."""
+    """Declare a parameter of a reader or a transform: a dataclass field that knows its kind and what it means."""
     return field(default=default, metadata={"kind": kind, "doc": doc})
 
 
 def choice(*names: str) -> Kind:
     """Return the kind of one of a few words."""
-    return Kind(" or ".join(map(repr, names)), lambda value: _checked(value, isinstance(value, str) and value in names))
+    expected = " or ".join(map(repr, names))
+    return Kind(expected, lambda value: _checked(value, isinstance(value, str) and value in names), words=names, is_text=True)
 
 
 def _checked(value: Any, is_right: bool) -> Any:  # noqa: FBT001  # what every kind ends with
@@ -108,3 +113,4 @@ FLOAT_DTYPE = Kind(
     lambda value: _checked(value, is_dtype_name(value) and value.startswith(("float", "complex"))),
 )
 AXES = Kind("each axis from 0 once, in the order wanted, such as [2, 0, 1]", _axes)
+TEXT = Kind("text", lambda value: _checked(value, isinstance(value, str) and bool(value) and "\0" not in value), is_text=True)
