@@ -3,8 +3,8 @@ build ends as if nothing had been."""
 
 from __future__ import annotations
 
-import json
 import gc
+import json
 import os
 import subprocess
 import sys
