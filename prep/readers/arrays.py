@@ -13,8 +13,7 @@ from manifests.files.regularfile import open_regular
 from manifests.format.npyfile import AnyArray, read_array, read_stream
 from prep.errors import ItemError
 from prep.readers.limits import MAX_MEMBER_BYTES
-from prep.readers.options import ReaderOptions
-from prep.readers.parameters import TEXT, param
+from prep.readers.parameters import TEXT, ReaderOptions, param
 from prep.readers.reader import Reader, Reading, Wanted
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from manifests.format.npyfile import AnyArray
 from manifests.rows.buffers import Positions
 from prep.readers.headers import Facts, Headers
-from prep.readers.options import ReaderOptions
+from prep.readers.parameters import ReaderOptions
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

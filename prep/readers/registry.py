@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 from prep.errors import UsageError
 from prep.readers.arrays import ArrayReader
 from prep.readers.images.reader import ImageReader
-from prep.readers.options import ReaderOptions
-from prep.readers.parameters import Kind
+from prep.readers.parameters import Kind, ReaderOptions
 from prep.readers.reader import Reader
 
 if TYPE_CHECKING:
@@ -119,7 +118,7 @@ def _problem(reader: object, name: str) -> str | None:
         return f"it calls itself {reader.name!r}"
     options: Any = reader.Options
     if not (isinstance(options, type) and issubclass(options, ReaderOptions)):
-        return "its Options are no prep.readers.options.ReaderOptions"
+        return "its Options are no prep.readers.parameters.ReaderOptions"
     taken = sorted({*options.kinds()} & _RESERVED_OPTIONS)
     if taken:
         return f"an option cannot be called {taken[0]!r}"

@@ -29,7 +29,7 @@ from prep.errors import SourceError, UsageError
 from prep.parallel.executors import Workers
 from prep.progress.report import Reporter
 from prep.readers.headers import Headers
-from prep.readers.options import ReaderOptions
+from prep.readers.parameters import ReaderOptions
 from prep.readers.reader import SurveyedReader
 from prep.readers.registry import reader_of
 from prep.sources.folder import PARENT_FOLDERS, TOP_FOLDERS

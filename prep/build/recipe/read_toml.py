@@ -15,9 +15,8 @@ from manifests.format.metadata import LabelKind
 from prep.build.recipe.options import BuildOptions
 from prep.build.recipe.recipe import ShardOptions
 from prep.errors import UsageError
-from prep.numbers import exact_number
 from prep.readers.limits import MAX_RECIPE_BYTES
-from prep.readers.parameters import DTYPE, TEXT, Kind, choice, is_int
+from prep.readers.parameters import DTYPE, TEXT, Kind, choice, exact_number, is_int
 from prep.readers.registry import readers_with_option, ready_options
 from prep.sources.detect import SourceOptions, format_choices
 from prep.sources.table import TableOptions

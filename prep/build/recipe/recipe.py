@@ -14,7 +14,7 @@ import PIL
 from manifests.format.metadata import is_dtype_name
 from prep.errors import UsageError
 from prep.readers.limits import MAX_PIXELS
-from prep.readers.options import ReaderOptions, checked
+from prep.readers.parameters import ReaderOptions, checked
 from prep.readers.registry import reader_of, readers_with_option, ready_options
 from prep.transforms.cast import Cast
 from prep.transforms.interface.convert_values import Scale
@@ -145,10 +145,12 @@ class ShardOptions:
         Raises:
             UsageError: a function cannot be imported, or does not take its parameters.
         """
-        transforms, problems = with_code(dict(enumerate(self.transforms or ())), folders)
+        if not self.transforms:
+            return self
+        transforms, problems = with_code(dict(enumerate(self.transforms)), folders)
         if problems:
             raise refusal("the recipe", problems)
-        return replace(self, transforms=transforms) if transforms else self
+        return replace(self, transforms=transforms)
 
     def of_reader(self, format_: str) -> ReaderOptions:
         """Return the options of a reader, with those that were not given left open.
@@ -182,7 +184,7 @@ class ShardOptions:
         if unknown:
             raise UsageError(f"dataset.json has unknown recipe options {unknown}; was it written by a newer release?")
         size = raw.get("size")
-        transforms, problems = read_transforms(raw.get("transforms", []))
+        transforms, problems = read_transforms(raw["transforms"]) if "transforms" in raw else ({}, [])
         if problems:
             raise UsageError("; ".join(map(str, problems)))
         return cls(**{**raw, "size": tuple(size) if isinstance(size, list) else size, "transforms": tuple(transforms.values()) or None})

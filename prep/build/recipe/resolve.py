@@ -9,7 +9,7 @@ from prep.build.recipe.options import stored_names
 from prep.build.recipe.recipe import Recipe, ShardOptions
 from prep.errors import UsageError
 from prep.readers.headers import Headers
-from prep.readers.options import ReaderOptions
+from prep.readers.parameters import ReaderOptions
 from prep.readers.reader import Asked, Settled, SurveyedReader
 from prep.readers.registry import reader_of
 from prep.transforms.resize import Resize

@@ -11,7 +11,7 @@ from pathlib import Path
 from manifests.files.regularfile import open_regular
 from prep.errors import ItemError
 from prep.parallel.watchdog import watched
-from prep.readers.options import ReaderOptions
+from prep.readers.parameters import ReaderOptions
 from prep.readers.reader import SurveyedReader, Wanted
 from prep.readers.registry import reader_of
 from prep.readers.system_errors import check_shortage

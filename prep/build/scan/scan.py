@@ -21,7 +21,7 @@ from prep.build.state.state import Facts, State
 from prep.parallel.executors import Workers
 from prep.parallel.gather import gather
 from prep.progress.report import Reporter
-from prep.readers.options import ReaderOptions
+from prep.readers.parameters import ReaderOptions
 from prep.readers.reader import SurveyedReader
 from prep.readers.registry import reader_of
 from prep.sources.items import UNKNOWN, Item, items_at

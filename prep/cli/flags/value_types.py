@@ -9,8 +9,7 @@ import click
 
 from manifests.format.metadata import LabelKind
 from prep.errors import UsageError
-from prep.numbers import exact_number
-from prep.readers.parameters import Kind
+from prep.readers.parameters import Kind, exact_number
 from prep.splits.spec import parse_folders, parse_splits
 from prep.transforms.interface.convert_values import Scale
 

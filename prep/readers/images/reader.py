@@ -13,11 +13,18 @@ import simplejpeg
 
 from manifests.rows.buffers import Positions
 from prep.readers.headers import Headers
-from prep.readers.images.header import ImageFacts, header_text, parse_header
+from prep.readers.images.header import (
+    ImageFacts,
+    are_gray,
+    check_depths,
+    color_note,
+    describe_images,
+    header_text,
+    parse_header,
+    sizes_of,
+)
 from prep.readers.images.pixels import read_with_facts, survey_image
-from prep.readers.images.survey import are_gray, check_depths, color_note, describe_images, sizes_of
-from prep.readers.options import ReaderOptions
-from prep.readers.parameters import choice, param
+from prep.readers.parameters import ReaderOptions, choice, param
 from prep.readers.reader import Asked, Reading, Settled, SurveyedReader, Wanted
 
 Color = Literal["auto", "rgb", "gray"]

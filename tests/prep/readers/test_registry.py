@@ -50,7 +50,7 @@ RULED = """
     from dataclasses import dataclass, replace
     import numpy as np
     from prep.errors import SourceError
-    from prep.readers.options import ReaderOptions
+    from prep.readers.parameters import ReaderOptions
     from prep.readers.parameters import NUMBER, choice, param
     from prep.readers.reader import Reading, Settled, SurveyedReader
 
@@ -350,7 +350,7 @@ def test_a_dataset_outlives_its_reader(install: Install, texts: Path, tmp_path: 
         (
             TEXTS.replace("    singular", "    Options = dict\n        singular"),
             "texts = broken:Texts",
-            "its Options are no prep.readers.options.",
+            "its Options are no prep.readers.parameters.",
         ),
         (RULED.replace("rule:", "size:"), "texts = broken:Texts", "an option cannot be called 'size'"),
         (TEXTS, "images = broken:Texts", "the name 'images' is taken"),
