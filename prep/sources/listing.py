@@ -62,7 +62,6 @@ class Listing:
         is_ambiguous: whether it took the choice of a format to list the source.
         like_splits: top folders that are called like splits and were not taken as such.
         other_members: items of container files that no row of a table names, with `source`, `member`, `size` and `mtime`; or None.
-        listed_by: the reader that listed the items of container files, and its libraries; empty if it knows no containers.
     """
 
     format: str
@@ -77,4 +76,3 @@ class Listing:
     is_ambiguous: bool = False
     like_splits: Sequence[str] = ()
     other_members: pa.Table | None = None
-    listed_by: str = ""

@@ -420,27 +420,37 @@ def test_a_column_member_of_other_files_is_told(raw: Path, out: Path) -> None:
 
 
 SURVEYED = """
-    from prep.readers.header import ImageFacts, header_text
+    from prep.readers.reader import Settled, SurveyedReader
 
-    FACTS = ImageFacts(height=1, width=2, gray=True, depth="uint8", alpha=False, animated=False)
+    class Surveyed(Lines, SurveyedReader):
+        def read(self, path, member, wanted):
+            return Reading(array=super().read(path, member, wanted).array, header=member)
 
-    def of_image(self, path, member, wanted, read=Lines.read):
-        array = read(self, path, member, wanted).array
-        return Reading(array=array.astype(np.uint8).reshape(1, 2, 1), header=header_text(FACTS))
+        def header(self, path, member):
+            return member
 
-    Lines.read = of_image
-    Lines.header = lambda self, path: FACTS
-    Lines.surveyed = True
-    Lines.options = frozenset({"size", "color"})
+        def parse_header(self, text):
+            return text
+
+        def settle(self, headers, options, asked, before):
+            return Settled(options=options, dtype=asked.dtype, notes=[])
+
+        def describe(self, headers):
+            return []
+
+        def is_settled(self, options, asked):
+            return True
+
+    Lines = Surveyed
 """
-"""What makes images of the lines, whose headers are asked for."""
+"""What gives the lines headers, which are read along with them."""
 
 
 @pytest.mark.parametrize("code", [LINES + SURVEYED])
 def test_members_of_which_no_row_is_are_known_after_a_survey_too(write: Write, raw: Path, out: Path, opened: Path) -> None:
     write(SOME)
     labels = table(raw, "file,member,label", "a/one.lines,y,cat", "three,,dog")
-    build(labels, out, "--size", "1x2", "--color", "gray", "--dtype", "uint8")
+    build(labels, out)
     before = opened.read_text()
     assert len(before.split()) == 2
     table(raw, "file,member,label", "a/one.lines,,cat", "three,,dog")

@@ -6,7 +6,6 @@ the members of the others.
 
 from __future__ import annotations
 
-import json
 import os
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -24,11 +23,10 @@ from prep.build.execute.chunk import chunks_of
 from prep.build.recipe.options import BuildOptions
 from prep.build.scan.headers import LookChunk, Looked, look_chunk
 from prep.build.state.digests import DIGEST_BYTES
-from prep.build.state.state import State
+from prep.build.state.state import State, reader_key
 from prep.parallel.executors import Workers
 from prep.parallel.gather import gather
 from prep.progress.report import Advance, Reporter
-from prep.readers.registry import reader_of
 from prep.sources.items import item_keys, items_at, sorted_by_id
 from prep.sources.listing import Failure, Listing
 from prep.sources.unique_ids import check_distinct
@@ -56,11 +54,12 @@ def with_members(listing: Listing, options: BuildOptions, state: State, workers:
         StoppedError: as many files failed as were to end the build.
         SourceError: two items of one ID.
     """
-    items, listed_by = listing.items, _listed_by(listing.format)
+    items = listing.items
     sources = items["source"]
     first, file_of_row = np.unique(positions_of(sources, sources), return_inverse=True)
     files = items.take(number_array(first))
-    held = _no_members() if options.checksum or state.listed_by != listed_by else _known_members(state.items, files)
+    knows = not options.checksum and state.read_by == reader_key(listing.format)
+    held = _known_members(state.items, files) if knows else _no_members()
     unlisted = np.setdiff1d(np.arange(len(files)), numbers(held["file"], np.int64))
     stop_after = None if options.only_failed else options.stop_after_failures
     new, failures = _listed(replace(listing, items=files), unlisted, workers, report, stop_after)
@@ -96,7 +95,6 @@ def with_members(listing: Listing, options: BuildOptions, state: State, workers:
         items=sorted_by_id(table),
         failures=[*listing.failures, *failures],
         other_members=others if len(others) else None,
-        listed_by=listed_by,
     )
 
 
@@ -117,11 +115,6 @@ def with_other_members(known: pa.Table, listing: Listing) -> pa.Table:
             rows = rows.append_column(name, fixed_array(np.zeros((len(rows), DIGEST_BYTES), dtype=np.uint8)))
         known = arrow.pa.concat_tables([known, rows.select(known.column_names)])
     return known.unify_dictionaries().combine_chunks() if parts else known
-
-
-def _listed_by(format_: str) -> str:
-    """Return what may change which members a file has, beside the file."""
-    return json.dumps([format_, sorted(reader_of(format_).libraries().items())])
 
 
 def _member_table(files: npt.NDArray[np.int64], members: pa.ChunkedArray) -> pa.Table:

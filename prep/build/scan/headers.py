@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from manifests.files.regularfile import open_regular
 from prep.errors import ItemError
 from prep.parallel.watchdog import watched
-from prep.readers.header import header_text
-from prep.readers.reader import Wanted
+from prep.readers.parameters import ReaderOptions
+from prep.readers.reader import SurveyedReader, Wanted
 from prep.readers.registry import reader_of
 from prep.readers.system_errors import check_shortage
 from prep.sources.items import Item
@@ -32,9 +32,9 @@ class LookChunk:
         root: the source's folder.
         format: name of the reader of the raw files.
         items: what to look into.
-        header: whether to read headers of images.
+        header: whether to read headers.
         content: whether to read all bytes for their digest.
-        pixels: whether to decode images, to know whether that can be done.
+        whole: options with which to read the items in full, to know whether that can be done; None if not.
         members: whether to list the items of container files.
     """
 
@@ -43,7 +43,7 @@ class LookChunk:
     items: Sequence[Item]
     header: bool
     content: bool
-    pixels: bool = False
+    whole: ReaderOptions | None = None
     members: bool = False
 
 
@@ -84,14 +84,14 @@ def look_chunk(chunk: LookChunk) -> Looked:
     for item in watched(chunk.items):
         path = chunk.root / item.source
         try:
-            if chunk.pixels:
-                reader.read(os.fspath(path), item.member, Wanted())
+            if chunk.whole is not None:
+                reader.read(os.fspath(path), item.member, Wanted(options=chunk.whole))
             elif not (chunk.header or chunk.content or chunk.members):
                 os.stat(path)
             members += [members_of(reader, path)] if chunk.members else []
-            header = [header_text(reader.header(path))] if chunk.header else []
+            header = [reader.header(os.fspath(path), item.member)] if chunk.header and isinstance(reader, SurveyedReader) else []
             contents += [content_sha256(path)] if chunk.content else []
-        except (ItemError, OSError, MemoryError) as error:
+        except Exception as error:  # noqa: BLE001  # likewise as in `samples_of`
             check_shortage(error, item.source)
             failures.append(_failure(item, error))
             continue
@@ -110,8 +110,9 @@ def content_sha256(path: Path) -> bytes:
         return hashlib.file_digest(file, "sha256").digest()
 
 
-def _failure(item: Item, error: ItemError | OSError | MemoryError) -> Failure:
+def _failure(item: Item, error: Exception) -> Failure:
     failure = failure_of(item, "read", error)
-    if isinstance(error, MemoryError):
-        return replace(failure, error=f"{type(error).__name__}: {error}")
-    return replace(failure, error=f"cannot be read: {error.strerror}") if isinstance(error, OSError) else failure
+    if isinstance(error, ItemError):
+        return failure
+    why = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else f"{type(error).__name__}: {failure.error}"
+    return replace(failure, error=why)

@@ -9,13 +9,12 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import PIL
 
 from manifests.files.atomic import replacing
 from manifests.format.schema import STATE_FOLDER
@@ -24,7 +23,9 @@ from manifests.rows.buffers import coded_array, codes_of, fixed, fixed_array, nu
 from prep.build.state.digests import DIGEST_BYTES
 from prep.build.state.fingerprints import Prints, are_prints, as_prints, no_prints
 from prep.build.state.sealed import UnsealedError, read_sealed, sealed_writer, sound_table
-from prep.readers.header import parse_header
+from prep.readers.headers import parsed
+from prep.readers.reader import SurveyedReader
+from prep.readers.registry import reader_of
 from prep.sources.items import UNKNOWN, item_keys
 
 if TYPE_CHECKING:
@@ -34,9 +35,6 @@ STATE_NAME = "state.arrow"
 """File in the folder of the state of builds."""
 
 _ABOUT = b"shardfeed"
-_READ_BY = {"pillow": PIL.__version__}
-"""Libraries whose release may read another header."""
-
 _UNREADABLE = (OSError, UnsealedError, LookupError, TypeError, ValueError, AttributeError, RecursionError)
 """What reading a file raises that no build of this release has written."""
 
@@ -70,14 +68,14 @@ class State:
             `content`; as `prep.sources.items` has them. A container file has a row for each of its items, with `member`, be they
             in the dataset or not.
         recipe: digest of the recipe that the fingerprints are for, which are those by size and time.
+        read_by: reader that has read the headers and listed the items of container files, with its libraries (`reader_key`).
         about: what the last build was asked for, as JSON has it; empty if none has come to its end.
-        listed_by: `Listing.listed_by` of the lists of items of container files; empty where there are none.
     """
 
     items: pa.Table = field(default_factory=_nothing)
     recipe: str = ""
+    read_by: Mapping[str, Any] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
-    listed_by: str = ""
 
     @classmethod
     def load(cls, out: Path) -> State:
@@ -85,22 +83,17 @@ class State:
         try:
             reader = read_sealed(out / STATE_FOLDER / STATE_NAME)
             head = json.loads(reader.schema.metadata[_ABOUT])
-            if head.pop("read by") != _READ_BY:
-                return cls(about=dict(head["about"]))
             items = sound_table(reader, _schema(reader.schema.names))
-            for text in codes_of(items["header"])[1]:
-                if text:
-                    parse_header(text)
             if not are_prints(items["fingerprint"]):
                 return cls()
-            items = items.replace_schema_metadata(None)
-            return cls(items=items, recipe=str(head["recipe"]), about=dict(head["about"]), listed_by=str(head.get("listed by", "")))
+            about, read_by = dict(head["about"]), dict(head["read by"])
+            return cls(items=items.replace_schema_metadata(None), recipe=str(head["recipe"]), read_by=read_by, about=about)
         except _UNREADABLE:  # it is only a memory
             return cls()
 
     def save(self, out: Path) -> None:
         """Keep this for later builds; that it cannot be kept is no reason to stop, and costs the next build time."""
-        head = {"read by": _READ_BY, "recipe": self.recipe, "about": dict(self.about), "listed by": self.listed_by}
+        head = {"read by": dict(self.read_by), "recipe": self.recipe, "about": dict(self.about)}
         with contextlib.suppress(OSError), replacing(out / STATE_FOLDER / STATE_NAME, durable=False) as file:
             items = self.items.select(_schema(self.items.column_names).names).unify_dictionaries()
             items = items.replace_schema_metadata({_ABOUT: json.dumps(head).encode()})
@@ -109,8 +102,20 @@ class State:
 
     def equals(self, other: State) -> bool:
         """Return whether both say the same."""
-        mine, others = ((state.recipe, state.about, state.listed_by) for state in (self, other))
+        mine, others = ((state.recipe, state.read_by, state.about) for state in (self, other))
         return mine == others and self.items.equals(other.items)
+
+    def with_headers_of(self, format_: str) -> State:
+        """Return the same without headers that another reader has read, or another release of it, or that are none of its."""
+        reader, key = reader_of(format_), reader_key(format_)
+        codes, texts = codes_of(self.items["header"])
+        kept = [""] * len(texts)
+        if self.read_by == key and isinstance(reader, SurveyedReader):
+            kept = [text if parsed(text, reader.parse_header) is not None else "" for text in texts]
+        if kept == texts:
+            return replace(self, read_by=key)
+        header = arrow.pa.chunked_array([coded_array(codes, kept)])
+        return replace(self, items=self.items.set_column(self.items.column_names.index("header"), "header", header), read_by=key)
 
     def places_of(self, items: pa.Table) -> npt.NDArray[np.int64]:
         """Return where each item stands among those that are known, its file changed since or not: int64; -1 for nowhere."""
@@ -144,6 +149,11 @@ class State:
         if recipe == self.recipe and len(self.items):
             prints[places >= 0] = as_prints(self.items["fingerprint"])[places[places >= 0]]
         return prints
+
+
+def reader_key(format_: str) -> dict[str, Any]:
+    """Return what tells a reader from others and from its other releases."""
+    return {"format": format_, "libraries": dict(reader_of(format_).libraries())}
 
 
 def last_about(out: Path) -> Mapping[str, Any]:

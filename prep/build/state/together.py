@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 def together(older: State, newer: State) -> State:
     """Return what both say, of a file of which both know something what the newer one says."""
     others = select(older.items, positions_of(item_keys(older.items), item_keys(newer.items)) < 0)
-    if older.listed_by != newer.listed_by:  # others may list other items of a file
-        others = others.slice(0, 0)
     if older.recipe != newer.recipe:
         others = _with_zeros(others.drop_columns("fingerprint"), "fingerprint")
     parts = [others, newer.items]
@@ -30,7 +28,7 @@ def together(older: State, newer: State) -> State:
     if any("member" in part.column_names for part in parts):
         parts = [part if "member" in part.column_names else part.append_column("member", _no_members(len(part))) for part in parts]
     items = arrow.pa.concat_tables([part.select(parts[-1].column_names) for part in parts])
-    return State(items=items.combine_chunks(), recipe=newer.recipe, about=older.about, listed_by=newer.listed_by)
+    return State(items=items.combine_chunks(), recipe=newer.recipe, read_by=newer.read_by, about=older.about)
 
 
 def _no_members(count: int) -> pa.ChunkedArray:
