@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import zipfile
 from pathlib import Path
 from typing import ClassVar
@@ -39,7 +38,8 @@ def _read_npz(path: Path, key: str | None) -> AnyArray:
         with open_regular(path) as file, zipfile.ZipFile(file) as archive:
             member = archive.getinfo(_member(archive, key))
             _check_claim(member)
-            return read_stream(io.BytesIO(archive.read(member)), member.filename)
+            with archive.open(member) as stream:
+                return read_stream(stream, member.filename, size=member.file_size)
     except (ItemError, ArrayFileError):
         raise
     except Exception as error:

@@ -111,7 +111,7 @@ def test_labels_that_are_numbers_are_left_to_who_feeds_them() -> None:
     metadata = Metadata(labels={"label": LabelSpec(kind="number")})
     columns = {"id": ["a", "b"], "label": ["0.5", "2"]}
     assert check(columns, metadata) == []
-    assert labels_are_known(rows_of(columns), metadata)
+    assert labels_are_known(rows_of(columns), list(columns), metadata)
 
 
 def test_several_problems_at_once_are_in_the_order_of_the_rows() -> None:
