@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import sys
 import threading
 from dataclasses import dataclass
 from io import BufferedIOBase
@@ -21,6 +20,7 @@ from numpy.lib import format as npy_format
 
 from manifests.errors import ArrayFileError
 from manifests.files.regularfile import open_regular
+from manifests.format.schema import is_possible_shape
 from manifests.text import without_addresses
 
 NpyStream = BufferedIOBase
@@ -30,9 +30,6 @@ AnyArray = npt.NDArray[np.generic]
 
 NUMERIC_KINDS = "biufc"
 """The dtype kinds that a shard may have: bool, signed and unsigned integer, float, complex."""
-
-_MAX_AXES = 64
-"""NumPy's own limit."""
 
 LONGEST_HEADER = 1 << 17
 """Bytes; more than any header that NumPy reads."""
@@ -97,7 +94,7 @@ def read_header(file: NpyStream, name: str) -> NpyHeader:
         raise ArrayFileError(f"{name}: holds Python objects (dtype {dtype}), which only unpickling could read; expected numbers")
     if dtype.kind not in NUMERIC_KINDS:
         raise ArrayFileError(f"{name}: dtype {dtype} is not numeric")
-    if not _is_possible(shape, dtype):
+    if not (all(type(axis) is int and axis >= 0 for axis in shape) and is_possible_shape(shape, dtype.itemsize)):
         raise ArrayFileError(f"{name}: the shape in its header is one that no array can have")
     return NpyHeader(tuple(shape), dtype, fortran_order, file.tell())
 
@@ -201,15 +198,6 @@ def read_stream(file: NpyStream, name: str, *, size: int | None = None) -> AnyAr
     if header.fortran_order and len(header.shape) > 1:
         return np.ascontiguousarray(flat.reshape(header.shape[::-1]).T)
     return flat.reshape(header.shape)
-
-
-def _is_possible(shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> bool:
-    """Return whether NumPy could make such an array, memory permitting; an axis of length 0 does not make other axes valid."""
-    return (
-        len(shape) <= _MAX_AXES
-        and all(type(axis) is int and axis >= 0 for axis in shape)
-        and math.prod(max(axis, 1) for axis in shape) * dtype.itemsize <= sys.maxsize
-    )
 
 
 def _opened(path: Path) -> NpyStream:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import zipfile
+from io import BufferedIOBase
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from manifests.errors import ArrayFileError
 from manifests.files.regularfile import open_regular
@@ -38,7 +39,7 @@ def _read_npz(path: Path, key: str | None) -> AnyArray:
         with open_regular(path) as file, zipfile.ZipFile(file) as archive:
             member = archive.getinfo(_member(archive, key))
             _check_claim(member)
-            with archive.open(member) as stream:
+            with cast("BufferedIOBase", archive.open(member)) as stream:  # typeshed knows it as IO
                 return read_stream(stream, member.filename, size=member.file_size)
     except (ItemError, ArrayFileError):
         raise
