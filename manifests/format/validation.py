@@ -99,8 +99,8 @@ def _file_problems(columns: Mapping[str, Sequence[str]], ids: list[str], lines: 
             if ids[position] != ids[earlier]:
                 text = f"path {files[position]!r} of ID {ids[position]!r} is also that of {ids[earlier]!r} in row {lines[earlier]}"
                 yield _at(lines, position, "path", "shared-path", text)
-    for below, file in file_and_folder_clashes([files[position] for position in safe]):
-        position, other = safe[below], safe[file]
+    for below, at in file_and_folder_clashes([files[position] for position in safe]):
+        position, other = safe[below], safe[at]
         text = f"path {files[position]!r} needs a folder where {files[other]!r} of row {lines[other]} is a file"
         yield _at(lines, position, "path", "path-under-file", text)
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from manifests.manifest import Manifest
-from manifests.verification.shard_checks import Finding
 from manifests.text import terminal_text
+from manifests.verification.shard_checks import Finding
 from prep.text import counted, shown
 
 
