@@ -9,8 +9,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
+from manifests.text import terminal_text
 from prep.sources.listing import Failure
-from prep.text import printable
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -55,7 +55,7 @@ class StderrReporter:
         """Write a line, above the bar if there is one."""
         bars = sys.modules.get("tqdm.std")  # where nobody has made a bar, there is none
         with nullcontext() if bars is None else bars.tqdm.external_write_mode(file=sys.stderr):
-            print(printable(text), file=sys.stderr)  # noqa: T201  # this is where notes are printed
+            print(terminal_text(text), file=sys.stderr)  # noqa: T201  # this is where notes are printed
 
     def failed(self, failure: Failure) -> None:
         """Say nothing: the bar counts failures, and the command lists them at its end."""

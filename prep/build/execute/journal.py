@@ -32,7 +32,7 @@ import numpy.typing as npt
 from manifests.files.atomic import TEMPORARY_PREFIX
 from manifests.files.durable import sync_below
 from manifests.format.metadata import is_dtype_name
-from manifests.format.names import default_path, name_problem, name_problems
+from manifests.format.names import default_path, name_problem
 from manifests.format.schema import parse_shape
 from manifests.rows import arrow
 from manifests.rows.buffers import (
@@ -46,7 +46,8 @@ from manifests.rows.buffers import (
     string_array,
     view,
 )
-from manifests.rows.table import select, strings
+from manifests.rows.names import name_problems
+from manifests.rows.table import select, string_column, strings
 from prep.build.execute.shards import WrittenShard, of_each_kind, shard_bytes
 from prep.build.state.fingerprints import Prints, as_prints
 from prep.build.state.moments import decode_moments, moment_bytes
@@ -237,13 +238,14 @@ def _problem_of(part: pa.Table) -> str:
     starts = _starts(part)
     counts = np.diff(starts, append=len(part))
     samples = numbers(part["samples"], np.int32)
-    items = strings(part["item"].take(number_array(starts)))
+    column = string_column(part["item"].take(number_array(starts)))
+    items = strings(column)
     if (samples < 0).any() or (samples > MAX_SAMPLES).any() or (np.maximum(samples, 1) != np.repeat(counts, counts)).any():
         return "samples are missing"
     if strings(part["item"]) != [item for item, count in zip(items, counts.tolist(), strict=True) for _ in range(count)]:
         return "samples of other items"
     last = [sample_ids(item, count)[-1] for item, count in zip(items, samples[starts].tolist(), strict=True) if count]
-    if len(set(items)) < len(items) or name_problems(items) or any(map(name_problem, last)):
+    if len(set(items)) < len(items) or name_problems(column) or any(map(name_problem, last)):
         return "unsafe IDs"
     try:
         lengths = of_each_kind(part, _moment_bytes)
