@@ -20,6 +20,9 @@ from typing import Any
 
 from prep.text import printable
 
+_ROOT = os.path.realpath(Path(__file__).parents[2])
+"""The folder of the package `prep`."""
+
 _imported: dict[str, dict[str, str]] = {}
 """Function -> the modules behind it and the digests of their code as it was imported here: it may change between two builds."""
 
@@ -56,22 +59,33 @@ def users_code(folders: Sequence[str]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _without_current_folder(folders: Sequence[str]) -> Iterator[None]:
-    """Search folders for modules, behind all else, and the current folder only if it is one of them."""
+def without_current_folder() -> Iterator[None]:
+    """Leave the current folder out of where modules are looked for, unless this package itself lies there."""
+    current = _current_folder()
+    hidden = [] if current in {"", _ROOT} else [(at, entry) for at, entry in enumerate(sys.path) if os.path.realpath(entry) == current]
+    for at, _ in reversed(hidden):
+        del sys.path[at]
     try:
-        current = os.path.realpath(os.getcwd())
-    except FileNotFoundError:  # removed, so nothing is found there
-        current = ""
-    hidden: list[tuple[int, str]] = []
-    if current not in map(os.path.realpath, folders):
-        hidden = [(at, entry) for at, entry in enumerate(sys.path) if os.path.realpath(entry) == current]
-        sys.path[:] = [entry for entry in sys.path if os.path.realpath(entry) != current]
-    try:
-        with users_code(folders):
-            yield
+        yield
     finally:
         for at, entry in hidden:
             sys.path.insert(at, entry)
+
+
+@contextlib.contextmanager
+def _searching(folders: Sequence[str]) -> Iterator[None]:
+    """Look for modules in folders behind all else, and in the current folder only if it is one of them."""
+    is_searched = _current_folder() in map(os.path.realpath, folders)
+    with contextlib.nullcontext() if is_searched else without_current_folder(), users_code(folders):
+        yield
+
+
+def _current_folder() -> str:
+    """Return the real path of the current folder; nothing if it was removed, and then no module is found there."""
+    try:
+        return os.path.realpath(os.getcwd())
+    except FileNotFoundError:
+        return ""
 
 
 def source_of(module: str, folders: Sequence[str]) -> Path | None:
@@ -84,7 +98,7 @@ def source_of(module: str, folders: Sequence[str]) -> Path | None:
     importlib.invalidate_caches()
     within: Sequence[str] | None = None
     origin = ""
-    with _without_current_folder(folders):
+    with _searching(folders):
         for end in [*(at for at, char in enumerate(module) if char == "."), len(module)]:
             spec = _spec_of(module[:end], within)
             if spec is None or (end < len(module) and spec.submodule_search_locations is None):
@@ -119,7 +133,7 @@ def load_function(name: str, folders: Sequence[str]) -> tuple[Callable[..., Any]
         LoadError: there is no such module or function, its import fails, or it has no source file.
     """
     module_name, _, attribute = name.partition(":")
-    with _without_current_folder(folders):
+    with _searching(folders):
         _forget_stale(name)
         module = _module(module_name, folders)
         own = _digest(module)
