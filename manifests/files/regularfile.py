@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable
 from io import BufferedReader
 from pathlib import Path
 
@@ -40,13 +41,17 @@ def read_beginning_with(mark: bytes, path: str | Path, most: int) -> bytes | Non
         os.close(descriptor)
 
 
-def open_regular(path: str | Path) -> BufferedReader:
+def open_regular(path: str | Path, *, opener: Callable[[str, int], int] = os.open) -> BufferedReader:
     """Open a file for reading bytes, if it is one: a named pipe would wait for ever for somebody to write to it.
+
+    Args:
+        path: of the file.
+        opener: from the path and flags to a descriptor; `open_state_file` follows no link.
 
     Raises:
         OSError: the file cannot be opened, or is a folder, a pipe, a socket or a device.
     """
-    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | _NONBLOCK))  # noqa: SIM115  # the caller's
+    file = open(path, "rb", opener=lambda name, flags: opener(name, flags | _NONBLOCK))  # noqa: SIM115  # the caller's
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
         raise OSError(errno.EINVAL, "is no regular file", str(path))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from manifests.files.state_folder import STATE_FOLDER as STATE_FOLDER  # noqa: PLC0414  # a name of the schema, too
+
 SCHEMA_VERSION = 1
 """Version of the manifest and dataset.json; newer versions are refused."""
 
@@ -13,7 +15,6 @@ PARQUET_NAME = "manifest.parquet"
 """Read if there is no `manifest.csv`."""
 METADATA_NAME = "dataset.json"
 FAILURES_NAME = "failures.csv"
-STATE_FOLDER = ".prep"
 
 LABEL_SEPARATOR = ";"
 """Separates the classes of a sample that has several: `cat;indoor`."""

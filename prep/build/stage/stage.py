@@ -17,7 +17,7 @@ from manifests.files.atomic import TEMPORARY_PREFIX
 from manifests.format.metadata import Metadata, write_metadata
 from manifests.format.schema import FAILURES_NAME, MANIFEST_NAME, METADATA_NAME, STATE_FOLDER
 from manifests.storage.commit_record import Failures
-from manifests.storage.commitlog import RECORD, STAGE_FOLDER, begin_changeover, finish_changeover
+from manifests.storage.commitlog import RECORD, STAGE_FOLDER, begin_changeover, check_folders, finish_changeover
 from manifests.storage.store import write_manifest
 from prep.build.execute.journal import Collected, due_rows, read_parts
 from prep.build.stage.failures_csv import write_failures
@@ -48,6 +48,17 @@ class WorkArea:
     out: Path
     folder: Path
     left: tuple[Path, ...] = ()
+
+    def check_folders(self, ids: pa.ChunkedArray) -> None:
+        """Refuse folders of shards that lead out of the dataset, before anything is written.
+
+        Raises:
+            OutputError: there is one.
+        """
+        try:
+            check_folders(self.out, ids)
+        except OSError as error:
+            raise _unwritable(error, self.out) from error
 
     def put_up_flag(self) -> RunFlag:
         """Let workers that are not our own know that the build goes on.
@@ -170,9 +181,9 @@ def work_area(out: Path, *, keeps_parts: bool = True) -> Iterator[WorkArea]:
         stack.callback(_remove_empty_ones, made)
         is_ours = False
         try:
-            state.mkdir(parents=True, exist_ok=True)
             if state.is_symlink():
                 raise OutputError(f"{state}: is a link; what a build lays out must be on the dataset's own disk; remove the link")
+            state.mkdir(parents=True, exist_ok=True)
             stack.enter_context(locked(state))
             is_ours = True
             finish_changeover(out)
