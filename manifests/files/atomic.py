@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from manifests.files.state_folder import opened_folder
+from manifests.files.regularfile import opened_folder
 
 TEMPORARY_PREFIX = ".tmp-"
 """Names that begin so are unfinished files; nothing reads them."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from manifests.files.state_folder import open_state_file
+from manifests.files.regularfile import open_state_file
 
 LOCK_NAME = "lock"
 

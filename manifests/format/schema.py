@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from manifests.files.state_folder import STATE_FOLDER as STATE_FOLDER  # noqa: PLC0414  # a name of the schema, too
+from manifests.files.regularfile import STATE_FOLDER as STATE_FOLDER  # noqa: PLC0414  # a name of the schema, too
 
 SCHEMA_VERSION = 1
 """Version of the manifest and dataset.json; newer versions are refused."""

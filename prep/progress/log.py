@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from manifests.files.state_folder import open_state_file, opened_folder
+from manifests.files.regularfile import open_state_file, opened_folder
 from prep.progress.report import Advance, Reporter
 from prep.sources.listing import Failure
 from prep.text import printable

@@ -15,8 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from manifests.files.regularfile import open_regular
-from manifests.files.state_folder import open_state_file
+from manifests.files.regularfile import open_regular, open_state_file
 from manifests.rows import arrow
 
 if TYPE_CHECKING:

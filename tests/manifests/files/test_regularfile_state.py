@@ -10,8 +10,7 @@ import pytest
 
 from manifests.files.atomic import replacing
 from manifests.files.lock import locked
-from manifests.files.regularfile import open_regular
-from manifests.files.state_folder import STATE_FOLDER, open_state_file, opened_folder
+from manifests.files.regularfile import STATE_FOLDER, open_regular, open_state_file, opened_folder
 
 
 def read(path: Path) -> None:
