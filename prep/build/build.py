@@ -128,7 +128,6 @@ def build_shards(
 def _built(prepared: Prepared, area: WorkArea, options: BuildOptions, workers: Workers, report: Reporter) -> tuple[Prepared, BuildSummary]:
     """Write what is due, and let it take its place."""
     plan = prepared.plan
-    area.check_folders(plan.to_build["id"])
     collected = area.done_before(plan.to_build, report.note, spares_others=plan.others_stay)
     if len(collected):
         report.note(f"going on: {counted(len(collected), 'item')} of an earlier build, which was ended, need not be built again")

@@ -49,17 +49,6 @@ class WorkArea:
     folder: Path
     left: tuple[Path, ...] = ()
 
-    def check_folders(self, ids: pa.ChunkedArray) -> None:
-        """Refuse folders of shards that lead out of the dataset, before anything is written.
-
-        Raises:
-            OutputError: there is one.
-        """
-        try:
-            check_folders(self.out, ids)
-        except OSError as error:
-            raise _unwritable(error, self.out) from error
-
     def put_up_flag(self) -> RunFlag:
         """Let workers that are not our own know that the build goes on.
 
@@ -80,12 +69,13 @@ class WorkArea:
             spares_others: refuse to let go what an earlier build has done of other items.
 
         Raises:
-            OutputError: the folder cannot be written.
+            OutputError: the folder cannot be written, or shards of the items would lie outside it, behind a link.
             UsageError: an earlier build has done other items, which are to be spared.
         """
         is_done = np.zeros(len(due), dtype=np.bool_)
         collected, damaged = Collected(), list[Path]()
         try:
+            check_folders(self.out, due["id"])
             for left in self.left:
                 remove_links(left)
             if spares_others and not all(are_all for _, _, are_all in self._left_rows(due, is_done.copy(), [])):
