@@ -16,6 +16,7 @@ from manifests.errors import ManifestError
 from prep.cli.output import DATA_PROBLEM, DONE, INTERRUPTED, TERMINATED, WRONG_USAGE
 from prep.errors import PrepError, UsageError
 from prep.parallel.interrupts import COMPLETED, GOES_ON, KEPT, Terminated, sigterm_raises
+from prep.progress.report import write_stderr
 from prep.text import printable
 
 _HOMES = {
@@ -74,7 +75,7 @@ def _kept_by(error: BaseException) -> str:
 
 def _failed(arguments: Sequence[str], message: str, code: int) -> int:
     for line in f"error: {message}".splitlines():
-        click.echo(printable(line), err=True)
+        write_stderr(printable(line))
     if "--json" in arguments:
         click.echo(json.dumps({"error": message, "exit_code": code}, ensure_ascii=True, indent=2))
     return code

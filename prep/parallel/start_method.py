@@ -9,11 +9,13 @@ None of them imports modules from the current folder, which may hold anything: a
 from __future__ import annotations
 
 import faulthandler
+import io
 import os
 import shutil
+import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from multiprocessing import resource_tracker
 from typing import Any
 
@@ -33,7 +35,7 @@ _one_at_a_time = threading.RLock()
 
 @contextmanager
 def safe_path() -> Iterator[None]:
-    """Let Python processes that start in the block search no current folder; loky's and multiprocessing's trackers of resources are such."""
+    """Let Python processes that start in the block search no current folder, loky's and multiprocessing's resource trackers too."""
     with _one_at_a_time, without_current_folder():
         is_set = bool(os.environ.get(_SAFE_PATH))
         if not is_set:
@@ -50,7 +52,8 @@ class _SafeProcess(LokyProcess):  # type: ignore[misc]  # loky has no types
 
     @staticmethod
     def _Popen(process_obj: Any) -> Any:  # noqa: N802  # multiprocessing's name
-        with safe_path():
+        # loky flushes both streams, and of a process that was started without them they are None.
+        with safe_path(), redirect_stdout(sys.stdout or io.StringIO()), redirect_stderr(sys.stderr or io.StringIO()):
             return LokyProcess._Popen(process_obj)  # noqa: SLF001  # what a process class is there to override
 
 

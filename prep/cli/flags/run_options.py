@@ -19,7 +19,7 @@ from prep.errors import UsageError
 from prep.numbers import exact_number
 from prep.parallel.dask_cluster import open_dask
 from prep.progress.events import JsonReporter
-from prep.progress.report import Reporter, SilentReporter, StderrReporter
+from prep.progress.report import Reporter, SilentReporter, StderrReporter, write_stderr
 from prep.sources.listing import Failure
 from prep.text import printable
 
@@ -152,7 +152,7 @@ def finish(summary: BuildSummary, max_failures: Tolerance, *, progress: str, as_
 def tell_failures(failures: Sequence[Failure], out: Path | None) -> None:
     """Print the first failures on stderr, and where the rest is."""
     for failure in failures[:_SHOWN_FAILURES]:
-        click.echo(printable(f"failed: {failure.source}: {failure.stage}: {failure.error}"), err=True)
+        write_stderr(printable(f"failed: {failure.source}: {failure.stage}: {failure.error}"))
     if len(failures) > _SHOWN_FAILURES:
         where = "" if out is None else f"; all of them are in {os.fspath(out / 'failures.csv')}"
-        click.echo(f"failed: ... and {len(failures) - _SHOWN_FAILURES:,} more{where}", err=True)
+        write_stderr(f"failed: ... and {len(failures) - _SHOWN_FAILURES:,} more{where}")
