@@ -22,9 +22,10 @@ from manifests.format.npyfile import AnyArray, read_array, read_row
 from manifests.format.schema import format_shape, parse_shape
 from manifests.rows import arrow
 from manifests.rows.buffers import mask_array
+from manifests.rows.checked import CheckedRows
 from manifests.rows.numbers import are_measurements
 from manifests.rows.paths import Files, files_of, paths_of
-from manifests.rows.table import distinct, frame_of, is_in, rows_of_frame, select, strings, value, value_counts
+from manifests.rows.table import distinct, frame_of, is_in, rows_of_frame, select, strings, value_counts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,7 +60,7 @@ class Manifest:
 
     def __init__(
         self,
-        rows: pd.DataFrame | pa.Table | Selection,
+        rows: pd.DataFrame | pa.Table | Selection | CheckedRows,
         root: Path,
         metadata: Metadata,
         classes: Mapping[str, tuple[str, ...]] | None = None,
@@ -69,16 +70,17 @@ class Manifest:
         """Take rows that `manifests.format.validation.validate` finds sound.
 
         Args:
-            rows: string columns with at least `id`; or some rows of another manifest.
+            rows: string columns with at least `id`; or some rows of another manifest; or rows of a cache.
             root: the folder that paths are relative to.
             metadata: of the dataset.
             classes: label column -> class order to keep; what is missing is worked out from the rows.
             whole: the manifest that these rows were filtered from, which then decides every class order.
         """
         self._selection = rows if isinstance(rows, Selection) else None
+        self._checked = rows if isinstance(rows, CheckedRows) else None
         if isinstance(rows, arrow.pa.Table):
             self.table = rows
-        elif not isinstance(rows, Selection):
+        elif not isinstance(rows, Selection | CheckedRows):
             self.frame = rows.reset_index(drop=True)
         self.root = root
         self.metadata = metadata
@@ -104,15 +106,19 @@ class Manifest:
         """The same rows as a `pyarrow.Table`: columns of few values are `dictionary<int32, string>`, the others `large_string`."""
         if self._selection is not None:
             return select(self._selection.of.table, self._selection.keep)
+        if self._checked is not None:
+            return self._checked.table()
         return rows_of_frame(self.frame)
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The names of the columns, in their order."""
-        return tuple(self.table.column_names) if self._selection is None else self._selection.of.columns
+        return tuple(self._schema.names)
 
     def __len__(self) -> int:
-        return len(self.table) if self._selection is None else int(np.count_nonzero(self._selection.keep))
+        if self._selection is not None:
+            return int(np.count_nonzero(self._selection.keep))
+        return len(self.table) if self._checked is None else len(self._checked)
 
     def __repr__(self) -> str:
         splits = ", ".join(f"{name} {count}" for name, count in self.split_counts().items())
@@ -134,10 +140,12 @@ class Manifest:
             raise UnknownNameError(f"no column {name!r}; the columns are {', '.join(map(repr, self.columns))}")
         if self._selection is not None and "table" not in vars(self):
             return self._selection.of.column(name).filter(mask_array(self._selection.keep))
-        return self.table[name]
+        return self.table[name] if self._checked is None else self._checked.column(name)
 
     @property
     def _schema(self) -> pa.Schema:
+        if self._checked is not None:
+            return self._checked.schema
         return self.table.schema if self._selection is None else self._selection.of._schema  # noqa: SLF001  # another of this class
 
     @property
@@ -405,7 +413,7 @@ class Manifest:
         """
         path = self.path_of(id_)
         position = self._position(id_)
-        row = {name: value(self.table, name, position) for name in ("row", "shape", "dtype") if name in self.columns}
+        row = {name: self.column(name)[position].as_py() for name in ("row", "shape", "dtype") if name in self.columns}
         try:
             array = read_row(path, int(row["row"])) if row.get("row") else read_array(path)
         except ArrayFileError as error:

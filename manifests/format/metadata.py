@@ -12,8 +12,10 @@ import numpy as np
 
 from manifests.errors import InvalidManifestError, Problem
 from manifests.files.atomic import replacing
+from manifests.format.metadata_checks import key_problems, unwritable_keys
 from manifests.format.npyfile import NUMERIC_KINDS
-from manifests.format.schema import SCHEMA_VERSION, parse_shape
+from manifests.format.schema import SCHEMA_VERSION, is_possible_shape, parse_shape
+from manifests.text import terminal_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,8 +106,12 @@ def read_metadata(path: Path) -> Metadata:
     """
     try:
         raw = json.loads(path.read_bytes())
+        unwritable = list(unwritable_keys(raw))
     except (ValueError, RecursionError) as error:
         raise InvalidManifestError(str(path), [Problem(kind="json", message=f"is not JSON: {error}")]) from error
+    if unwritable:  # none of it could be written to a file or a terminal
+        text = "holds text that cannot be encoded as UTF-8"
+        raise InvalidManifestError(str(path), [Problem(kind="metadata", message=f"{terminal_text(key)}: {text}") for key in unwritable])
     problems: list[Problem] = []
     metadata = _parse(raw, lambda key, text: problems.append(Problem(kind="metadata", message=f"{key}: {text}")))
     if problems:
@@ -146,11 +152,13 @@ def _parse(raw: object, say: _Say) -> Metadata:
     elif version > SCHEMA_VERSION:
         say("schema_version", f"is {version}, this release reads up to {SCHEMA_VERSION}; update shardfeed")
         return Metadata()
+    for key, text in key_problems(raw):
+        say(key, text)
     return Metadata(
         array=_parse_array(raw["array"], say) if raw.get("array") is not None else None,
         labels={name: _parse_label(name, spec, say) for name, spec in _object(raw, "labels", say).items()},
         recipe=_object(raw, "recipe", say),
-        splits=_parse_splits(_object(raw, "splits", say), say),
+        splits=_object(raw, "splits", say),
         statistics=_object(raw, "statistics", say),
     )
 
@@ -162,6 +170,9 @@ def _parse_array(raw: object, say: _Say) -> ArraySpec | None:
     shape, dtype = raw.get("shape"), raw.get("dtype")
     if shape is not None and not (isinstance(shape, list) and all(axis is None or _is_length(axis) for axis in shape)):
         say("array.shape", f"expected a list of lengths or nulls, found {shape!r}")
+        shape = None
+    elif shape is not None and not is_possible_shape([axis or 0 for axis in shape]):
+        say("array.shape", f"is one that no array can have: {str(shape)[:100]}")
         shape = None
     if dtype is not None and not is_dtype_name(dtype):
         say("array.dtype", f"expected the NumPy name of a numeric dtype, found {dtype!r}")
@@ -191,14 +202,6 @@ def _parse_label(name: str, raw: object, say: _Say) -> LabelSpec:
     if len(set(classes)) != len(classes):
         say(f"labels.{name}.classes", "names a class twice")
     return LabelSpec(classes=tuple(classes), kind=kind, column=column)
-
-
-def _parse_splits(raw: dict[str, Any], say: _Say) -> dict[str, Any]:
-    names = raw.get("names", [])
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        say("splits.names", f"expected a list of names, found {names!r}")
-        return {}
-    return raw
 
 
 def _object(raw: dict[str, Any], key: str, say: _Say) -> dict[str, Any]:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from manifests.files.regularfile import STATE_FOLDER as STATE_FOLDER  # noqa: PLC0414  # a name of the schema, too
 
 SCHEMA_VERSION = 1
 """Version of the manifest and dataset.json; newer versions are refused."""
@@ -13,7 +18,6 @@ PARQUET_NAME = "manifest.parquet"
 """Read if there is no `manifest.csv`."""
 METADATA_NAME = "dataset.json"
 FAILURES_NAME = "failures.csv"
-STATE_FOLDER = ".prep"
 
 LABEL_SEPARATOR = ";"
 """Separates the classes of a sample that has several: `cat;indoor`."""
@@ -55,8 +59,11 @@ COLUMNS = (
 COLUMN_NAMES = tuple(column.name for column in COLUMNS)
 """Names of these columns, in the order in which they are written."""
 
-_SHAPE = re.compile(r"(?:0|[1-9][0-9]*)(?:x(?:0|[1-9][0-9]*))*")
+_SHAPE = re.compile(r"(?:0|[1-9][0-9]{0,18})(?:x(?:0|[1-9][0-9]{0,18})){0,63}")
 _SCALAR = "scalar"
+_LONGEST_SHOWN = 100
+_MAX_AXES = 64
+"""NumPy's own limit."""
 
 
 def format_shape(shape: tuple[int, ...]) -> str:
@@ -73,8 +80,21 @@ def parse_shape(text: str) -> tuple[int, ...]:
     if text == _SCALAR:
         return ()
     if not _SHAPE.fullmatch(text):
-        raise ValueError(f"expected a shape like 32x32x3, found {text!r}")
-    return tuple(int(axis) for axis in text.split("x"))
+        raise ValueError(f"expected a shape like 32x32x3, found {text[:_LONGEST_SHOWN]!r}")
+    shape = tuple(int(axis) for axis in text.split("x"))
+    if not is_possible_shape(shape):
+        raise ValueError(f"expected a shape that an array can have, found {text[:_LONGEST_SHOWN]!r}")
+    return shape
+
+
+def is_possible_shape(shape: Sequence[int], itemsize: int = 1) -> bool:
+    """Return whether NumPy could make an array of this shape, memory permitting; an axis of length 0 does not make other axes valid.
+
+    Args:
+        shape: non-negative.
+        itemsize: bytes of an element.
+    """
+    return len(shape) <= _MAX_AXES and math.prod(max(axis, 1) for axis in shape) * itemsize <= sys.maxsize
 
 
 def split_label(label: str) -> tuple[str, ...]:

@@ -15,12 +15,13 @@ from manifests.format.names import (
     default_path,
     file_and_folder_clashes,
     name_problem,
-    name_problems,
 )
 from manifests.format.schema import parse_shape, split_label
 
 _ROW = re.compile(r"0|[1-9][0-9]{0,17}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+
+_LONGEST_SHOWN = 300
 
 _Lines = npt.NDArray[np.int64]
 
@@ -68,8 +69,9 @@ def encoding_problems(rows: Mapping[str, Sequence[str]], lines: _Lines) -> Itera
 
 
 def _name_problems(ids: list[str], lines: _Lines) -> Iterator[Problem]:
-    for position, text in name_problems(ids).items():
-        yield _at(lines, position, "id", "unsafe-id", f"ID {ids[position]!r} {text}")
+    for position, id_ in enumerate(ids):
+        if text := name_problem(id_):
+            yield _at(lines, position, "id", "unsafe-id", f"ID {_shown(id_)} {text}")
     for position, earlier in collisions(ids):
         if ids[position] == ids[earlier]:
             yield _at(lines, position, "id", "duplicate-id", f"ID {ids[position]!r} already appears in row {lines[earlier]}")
@@ -82,18 +84,23 @@ def _file_problems(columns: Mapping[str, Sequence[str]], ids: list[str], lines: 
     """Check that paths are safe, and that no two rows share a file unless they are rows of a pack."""
     named, rows = (columns.get(name, [""] * len(ids)) for name in ("path", "row"))
     files = [path or default_path(id_) for path, id_ in zip(named, ids, strict=True)]
+    safe: list[int] = []
     for position, (path, file) in enumerate(zip(named, files, strict=True)):
         # A default path is unsafe if its ID is, or if the suffix makes it too long.
         text = name_problem(file)
-        if text and (path or not name_problem(ids[position])):
-            yield _at(lines, position, "path" if path else "id", "unsafe-path", f"path {file!r} of ID {ids[position]!r} {text}")
+        if not text:
+            safe.append(position)
+        elif path or not name_problem(ids[position]):
+            message = f"path {_shown(file)} of ID {_shown(ids[position])} {text}"
+            yield _at(lines, position, "path" if path else "id", "unsafe-path", message)
     if any(named):
         keys = [f"{file}\0{row}" for file, row in zip(files, rows, strict=True)] if any(rows) else files
         for position, earlier in collisions(keys):
             if ids[position] != ids[earlier]:
                 text = f"path {files[position]!r} of ID {ids[position]!r} is also that of {ids[earlier]!r} in row {lines[earlier]}"
                 yield _at(lines, position, "path", "shared-path", text)
-    for position, other in file_and_folder_clashes(files):
+    for below, at in file_and_folder_clashes([files[position] for position in safe]):
+        position, other = safe[below], safe[at]
         text = f"path {files[position]!r} needs a folder where {files[other]!r} of row {lines[other]} is a file"
         yield _at(lines, position, "path", "path-under-file", text)
 
@@ -154,6 +161,10 @@ VALUE_CHECKS: dict[str, Callable[[str], str | None]] = {
     "dtype": _check_dtype,
     "sha256": _check_sha256,
 }
+
+
+def _shown(name: str) -> str:
+    return repr(name) if len(name) <= _LONGEST_SHOWN else f"{name[:_LONGEST_SHOWN]!r}..."
 
 
 def _at(lines: _Lines, position: int, column: str, kind: str, message: str) -> Problem:

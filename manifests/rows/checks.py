@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING
 
 from manifests.format.metadata import Metadata
@@ -11,7 +11,7 @@ from manifests.format.schema import split_label
 from manifests.rows import arrow
 from manifests.rows.buffers import text
 from manifests.rows.names import collisions, plain
-from manifests.rows.paths import are_default_paths
+from manifests.rows.paths import Rows, are_default_paths
 from manifests.rows.table import distinct, is_dictionary
 
 if TYPE_CHECKING:
@@ -34,16 +34,16 @@ def is_sound(rows: pa.Table, metadata: Metadata, checks: Mapping[str, Callable[[
         and not any(collisions(rows["id"]))
         and _files_are_sound(rows)
         and all(_values_are_sound(rows[name], name, check) for name, check in checks.items() if name in rows.column_names)
-        and labels_are_known(rows, metadata)
+        and labels_are_known(rows, rows.column_names, metadata)
     )
 
 
-def labels_are_known(rows: pa.Table, metadata: Metadata) -> bool:
+def labels_are_known(rows: Rows, names: Collection[str], metadata: Metadata) -> bool:
     """Return whether every label is a class of `dataset.json`, which may have changed since the rows were validated."""
     return all(
-        set(spec.classes).issuperset(name for label in distinct(rows[column]) for name in split_label(label))
+        set(spec.classes).issuperset(name for label in distinct(rows.column(column)) for name in split_label(label))
         for column, spec in metadata.labels.items()
-        if column in rows.column_names and not spec.is_number
+        if column in names and not spec.is_number
     )
 
 

@@ -22,7 +22,7 @@ from manifests.rows.buffers import ascends
 from manifests.rows.checks import is_sound, labels_are_known
 from manifests.rows.table import are_rows, columns_of, rows_of, rows_of_any, type_problems
 from manifests.storage import cache
-from manifests.storage.cache import StampedFile, cached_table, keep_table
+from manifests.storage.cache import StampedFile, cached_rows, keep_table
 from manifests.storage.commitlog import finish_if_begun
 
 if TYPE_CHECKING:
@@ -55,10 +55,10 @@ def load_manifest(path: str | Path) -> Manifest:
     metadata = read_metadata(metadata_file) if metadata_file.is_file() else Metadata()
     if file.suffix in arrow_parquet.SUFFIXES:
         return Manifest(_read_parquet(file, metadata), root, metadata)
-    rows = cached_table(file)
-    if rows is None or not labels_are_known(rows, metadata):
-        rows = _read(file, metadata)
-    return Manifest(rows, root, metadata)
+    kept = cached_rows(file, lambda: _read(file, metadata))
+    if kept is None or not labels_are_known(kept, kept.schema.names, metadata):
+        return Manifest(_read(file, metadata), root, metadata)
+    return Manifest(kept, root, metadata)
 
 
 def write_manifest(rows: pd.DataFrame | pa.Table, path: str | Path) -> None:

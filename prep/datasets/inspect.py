@@ -16,6 +16,7 @@ from manifests.format.schema import FAILURES_NAME
 from manifests.format.strict_csv import read_csv
 from manifests.manifest import Manifest
 from manifests.storage.store import load_manifest
+from manifests.text import terminal_text
 from prep.text import counted
 
 _SHOWN_CLASSES = 40
@@ -57,8 +58,8 @@ class Inspection:
             f"IDs       {self.ids:,}",
             f"array     {self.array or 'not recorded'}",
             f"size      {self.bytes:,} bytes" + (f"; {counted(self.missing, 'shard')} missing" if self.missing else ""),
-            f"splits    {', '.join(f'{name} {count:,}' for name, count in self.splits.items()) or 'none'}",
-            f"failures  {', '.join(f'{stage} {count:,}' for stage, count in self.failures.items()) or 'none'}",
+            f"splits    {_counts(self.splits)}",
+            f"failures  {_counts(self.failures)}",
         ]
         lines += self._statistics_lines()
         if not any(told.get("classes") or told.get("numbers") for told in self.labels.values()):
@@ -74,13 +75,17 @@ class Inspection:
         if not channels:
             return []
         names = ("mean", "std", "min", "max", "non_finite")
-        lines = ["", f"{'channel':<8}" + "".join(f"{name:>14}" for name in names) + f"  of {self.statistics['over']}"]
+        lines = ["", f"{'channel':<8}" + "".join(f"{name:>14}" for name in names) + f"  of {terminal_text(str(self.statistics['over']))}"]
         for number, values in enumerate(zip(*(channels[name] for name in names), strict=True)):
             if number == _SHOWN_CHANNELS:
                 return [*lines, f"... and {len(channels['mean']) - number:,} more channels"]
             name = "all" if self.statistics.get("axis") is None else str(number)
             lines.append(f"{name:<8}" + "".join(f"{'-' if value is None else format(value, '.6g'):>14}" for value in values))
         return lines
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{terminal_text(name)} {count:,}" for name, count in counts.items()) or "none"
 
 
 def _class_lines(where: str, classes: Mapping[str, Mapping[str, int]]) -> list[str]:
@@ -102,6 +107,7 @@ def _number_lines(heading: str, numbers: Mapping[str, Mapping[str, float | None]
 
 def _table_lines(heading: str, columns: Sequence[str], cells: Mapping[str, Sequence[str]]) -> list[str]:
     """Return an empty line and a table: a line for each name and its cells, one a column."""
+    cells, columns = {terminal_text(name): row for name, row in cells.items()}, list(map(terminal_text, columns))
     width = max(map(len, [heading, *cells]))
     widths = [max(len(column), 7, *(len(row[number]) for row in cells.values())) for number, column in enumerate(columns)]
     rows = [(heading, columns), *cells.items()]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from manifests.manifest import Manifest
+from manifests.text import terminal_text
 from manifests.verification.shard_checks import Finding
 from prep.text import counted, shown
 
@@ -60,7 +61,7 @@ class Verification:
 
     def text(self) -> str:
         """Return a line for each problem."""
-        return "".join(f"{finding}\n" for finding in self.problems)
+        return "".join(f"{terminal_text(str(finding))}\n" for finding in self.problems)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the outcome for JSON."""

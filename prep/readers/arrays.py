@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import zipfile
 from dataclasses import dataclass
+from io import BufferedIOBase
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from manifests.errors import ArrayFileError
 from manifests.files.regularfile import open_regular
@@ -41,7 +41,8 @@ def _read_npz(path: Path, key: str | None) -> AnyArray:
         with open_regular(path) as file, zipfile.ZipFile(file) as archive:
             member = archive.getinfo(_member(archive, key))
             _check_claim(member)
-            return read_stream(io.BytesIO(archive.read(member)), member.filename)
+            with cast("BufferedIOBase", archive.open(member)) as stream:  # typeshed knows it as IO
+                return read_stream(stream, member.filename, size=member.file_size)
     except (ItemError, ArrayFileError):
         raise
     except Exception as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from manifests.format.names import collisions, default_path, file_and_folder_clashes, name_problems
+from manifests.format.names import collisions, default_path, file_and_folder_clashes, name_problem
 from manifests.rows.buffers import string_array
 from prep.errors import ItemError
 from prep.readers.limits import MAX_SAMPLES
@@ -31,9 +31,9 @@ def members_of(reader: Reader, path: Path) -> pa.Array:
         raise ItemError(f"holds {len(names):,} items; at most {MAX_SAMPLES:,} are taken of one file")
     if isinstance(names, str) or not all(isinstance(name, str) for name in names):
         raise ItemError(f"its reader {reader.name!r} returned names of items that are not text")
-    problems = name_problems(names)
-    for at, problem in problems.items():
-        first = f"the name {printable(names[at])!r} {problem}"
+    problems = [(name, problem) for name in names if (problem := name_problem(name))]
+    if problems:
+        first = f"the name {printable(problems[0][0])!r} {problems[0][1]}"
         raise ItemError(f"holds {counted(len(problems), 'item')} whose name cannot be part of an ID: {first}; rename it in the file")
     for at, earlier in collisions(names):
         one, other = printable(names[earlier]), printable(names[at])

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 
 _LABEL_NAMES = ("label", "labels", "class", "target", "y", "category")
-UNNAMED_FILES = "that no row names"  # how the note of ignored files ends
 _FROM_TABLE = ("split", "group", "fold")
 """Columns of the contract that a table may bring along; the others are prep's to write."""
 
@@ -107,9 +106,7 @@ def list_table(table_path: Path, root: Path, files: FolderFiles, options: TableO
     check_distinct(items)  # in the order of the table, as the user sees it
     is_unnamed = np.ones(len(paths), dtype=np.bool_)
     is_unnamed[found] = False
-    unnamed = int(is_unnamed.sum())
     notes += [f"not kept: {shown(dropped)}, names that the manifest gives a meaning of its own"] if dropped else []
-    notes += [f"ignored: {counted(unnamed, 'file')} {UNNAMED_FILES}"] if unnamed else []
     return Listing(
         format=format_,
         root=root,
@@ -120,6 +117,7 @@ def list_table(table_path: Path, root: Path, files: FolderFiles, options: TableO
         label_origin=f"table column {shown(list(label_columns), len(label_columns))}" if label_columns else NO_LABELS,
         failures=failures,
         notes=notes,
+        unnamed=int(is_unnamed.sum()),
     )
 
 

@@ -32,7 +32,7 @@ import numpy.typing as npt
 from manifests.files.atomic import TEMPORARY_PREFIX
 from manifests.files.durable import sync_below
 from manifests.format.metadata import is_dtype_name
-from manifests.format.names import default_path, name_problem, name_problems
+from manifests.format.names import default_path, name_problem
 from manifests.format.schema import parse_shape
 from manifests.rows import arrow
 from manifests.rows.buffers import (
@@ -46,7 +46,8 @@ from manifests.rows.buffers import (
     string_array,
     view,
 )
-from manifests.rows.table import select, strings
+from manifests.rows.names import name_problems
+from manifests.rows.table import select, string_column, strings
 from prep.build.execute.shards import WrittenShard, of_each_kind, shard_bytes
 from prep.build.state.fingerprints import Prints, as_prints
 from prep.build.state.moments import decode_moments, moment_bytes
@@ -237,13 +238,14 @@ def _problem_of(part: pa.Table) -> str:
     starts = _starts(part)
     counts = np.diff(starts, append=len(part))
     samples = numbers(part["samples"], np.int32)
-    items = strings(part["item"].take(number_array(starts)))
+    column = string_column(part["item"].take(number_array(starts)))
+    items = strings(column)
     if (samples < 0).any() or (samples > MAX_SAMPLES).any() or (np.maximum(samples, 1) != np.repeat(counts, counts)).any():
         return "samples are missing"
     if strings(part["item"]) != [item for item, count in zip(items, counts.tolist(), strict=True) for _ in range(count)]:
         return "samples of other items"
     last = [sample_ids(item, count)[-1] for item, count in zip(items, samples[starts].tolist(), strict=True) if count]
-    if len(set(items)) < len(items) or name_problems(items) or any(map(name_problem, last)):
+    if len(set(items)) < len(items) or name_problems(column) or any(map(name_problem, last)):
         return "unsafe IDs"
     try:
         lengths = of_each_kind(part, _moment_bytes)
@@ -315,7 +317,8 @@ def read_parts(left: Path, damaged: list[Path]) -> Iterator[pa.Table]:
 def due_rows(left: Path, part: pa.Table, due: pa.Table, is_done: npt.NDArray[np.bool_]) -> tuple[pa.Table, bool]:
     """Return the rows of a part that need not be built again, with their `position`: each shard is there in its full size.
 
-    And whether that goes for all rows of the part, those of items that were found already included.
+    And whether that goes for all rows of the part whose shard is there, those of items that were found already included: of a build that
+    was killed once its shards were in place, the part is left alone.
 
     What was built from another state of the raw item or by another recipe does not count.
 
@@ -331,11 +334,12 @@ def due_rows(left: Path, part: pa.Table, due: pa.Table, is_done: npt.NDArray[np.
     good[good] = as_prints(part["fingerprint"])[good] == wanted[at[good]]
     sizes = of_each_kind(part, shard_bytes).tolist()
     paths = shard_paths(part)
-    good &= np.fromiter((_is_there(f"{left}/{path}", size) for path, size in zip(paths, sizes, strict=True)), np.bool_, len(paths))
+    there = np.fromiter((_is_there(f"{left}/{path}", size) for path, size in zip(paths, sizes, strict=True)), np.bool_, len(paths))
+    good &= there
     starts = _starts(part)
     counts = np.diff(starts, append=len(part))
     good = np.repeat(np.logical_and.reduceat(good, starts), counts)
-    are_all = bool(good.all())
+    are_all = bool((good | ~there).all())
     good[good] = ~is_done[at[good]]  # a chunk that was done twice may be told of twice
     owner = np.repeat(np.arange(len(starts)), counts)
     first = np.full(len(due), -1, dtype=np.int64)
