@@ -17,6 +17,9 @@ MAX_COMPONENT_BYTES = 255
 
 SHARD_FOLDER = "shards"
 
+ARRAY_FOLDER = "arrays"
+"""Holds a folder for each further array of the samples: `arrays/mask/<id>.npy`."""
+
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_. -]{0,99}(?:/[A-Za-z0-9_][A-Za-z0-9_. -]{0,99})*")
 _ALL_PLAIN = re.compile(f"{_PLAIN.pattern}(?:\n{_PLAIN.pattern})*+")
 _NAMES_AT_ONCE = 1024
@@ -35,6 +38,11 @@ def default_path(id_: str, *, folder: str = SHARD_FOLDER) -> str:
         folder: relative to the manifest; empty for arrays that lie beside it.
     """
     return f"{folder}/{id_}.npy" if folder else f"{id_}.npy"
+
+
+def array_folder(name: str) -> str:
+    """Return the folder of the files of a further array: `arrays/<name>`; that of the main array if the name is empty."""
+    return f"{ARRAY_FOLDER}/{name}" if name else SHARD_FOLDER
 
 
 def name_problem(name: str) -> str | None:
