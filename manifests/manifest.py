@@ -123,7 +123,7 @@ class Manifest:
     def _repr_html_(self) -> str:
         columns = self.label_columns or ("label",)
         tables = [self.number_table(name) if self._holds_numbers(name) else self.class_table(name) for name in columns]
-        return manifest_html(self.root, len(self), self.array, tables, self.split_counts(), self.arrays)
+        return manifest_html(self.root, len(self), self.array, tables, self.split_counts(), arrays=self.arrays)
 
     def column(self, name: str) -> pa.ChunkedArray:
         """Return one column of `table`, without selecting the rows of the others.

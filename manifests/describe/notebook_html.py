@@ -25,6 +25,7 @@ def manifest_html(
     array: ArraySpec | None,
     tables: Sequence[pd.DataFrame],
     split_counts: Mapping[str, int],
+    *,
     arrays: Mapping[str, ArraySpec | None] = MappingProxyType({}),
 ) -> str:
     """Return an HTML fragment: the folder, the array spec, and for each label column its counts or numbers per split.

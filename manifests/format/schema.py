@@ -91,6 +91,11 @@ def is_array_column(column: str) -> bool:
     return field in ARRAY_FIELDS and array_name_problem(name) is None
 
 
+def is_contract_column(column: str) -> bool:
+    """Return whether a column has a meaning of its own, so that the user's own cannot have its name."""
+    return column in COLUMN_NAMES or is_array_column(column)
+
+
 def array_names(columns: Iterable[str]) -> tuple[str, ...]:
     """Return the names of the further arrays that rows with these columns have, sorted: each has a column `<name>.path`."""
     names = (column.removesuffix(".path") for column in columns if column.endswith(".path"))

@@ -1,4 +1,4 @@
-"""Further arrays of the samples, such as masks: the rows that have one, with its columns under the names that those of the main array have."""
+"""Further arrays of the samples, such as masks: the rows that have one, with its columns called as those of the main array."""
 
 from __future__ import annotations
 

@@ -82,8 +82,8 @@ def write_record(change: Changeover, path: Path) -> None:
 def _write_ids(file: BinaryIO, before: str, ids: pa.ChunkedArray) -> None:
     """Write a list of IDs, some at a time, behind what stands before it."""
     file.write(f"{before}[".encode())
-    for number, block in enumerate(string_blocks(ids)):
-        file.write((", " if number else "").encode() + json.dumps(block).encode()[1:-1])
+    blocks = enumerate(string_blocks(ids))
+    file.writelines((", " if number else "").encode() + json.dumps(block).encode()[1:-1] for number, block in blocks)
     file.write(b"]")
 
 

@@ -123,7 +123,7 @@ def _files_of(manifest: Manifest) -> _Files:
         arrays[name] = range(len(owners), len(owners) + len(positions))
         owners += positions.tolist()
         for field, values in columns.items():
-            values += strings(some[field]) if field in some.column_names else [""] * len(positions)
+            values.extend(strings(some[field]) if field in some.column_names else [""] * len(positions))
     ids, rows, shapes, dtypes, sha256s, paths = (columns[name] for name in ("id", "row", "shape", "dtype", "sha256", "path"))
     return _Files(owners=owners, arrays=arrays, ids=ids, paths=paths, rows=rows, shapes=shapes, dtypes=dtypes, sha256s=sha256s)
 
