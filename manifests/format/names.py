@@ -16,6 +16,9 @@ MAX_NAME_BYTES = 4096
 
 SHARD_FOLDER = "shards"
 
+ARRAY_FOLDER = "arrays"
+"""Holds a folder for each further array of the samples: `arrays/mask/<id>.npy`."""
+
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_. -]{0,99}(?:/[A-Za-z0-9_][A-Za-z0-9_. -]{0,99})*")
 _BIDIRECTIONAL = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
 _DRIVE = re.compile(r"[A-Za-z]:")
@@ -29,6 +32,11 @@ def default_path(id_: str, *, folder: str = SHARD_FOLDER) -> str:
         folder: relative to the manifest; empty for arrays that lie beside it.
     """
     return f"{folder}/{id_}.npy" if folder else f"{id_}.npy"
+
+
+def array_folder(name: str) -> str:
+    """Return the folder of the files of a further array: `arrays/<name>`; that of the main array if the name is empty."""
+    return f"{ARRAY_FOLDER}/{name}" if name else SHARD_FOLDER
 
 
 def name_problem(name: str) -> str | None:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from manifests.errors import Problem
+from manifests.format.schema import is_array_column
 from manifests.rows import arrow
 from manifests.rows.buffers import coded_array, codes_of, integers, mask, mask_array, position_array, string_array, text
 
@@ -244,6 +245,7 @@ def with_rows(rows: pa.Table, more: Mapping[str, Sequence[str]]) -> pa.Table:
 def _typed(name: str, column: Any) -> pa.ChunkedArray:
     pa = arrow.pa
     column = as_column(column)
+    name = name.rpartition(".")[2] if is_array_column(name) else name
     if is_dictionary(column) and name not in MANY_VALUED:
         return pa.chunked_array([in_one_piece(column.unify_dictionaries())])
     column = column if column.type == pa.large_string() else column.cast(pa.large_string())

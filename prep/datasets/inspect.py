@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from manifests.errors import InvalidManifestError, Problem
 from manifests.format.schema import FAILURES_NAME
 from manifests.format.strict_csv import read_csv
 from manifests.manifest import Manifest
+from manifests.rows.named_arrays import array_rows
+from manifests.rows.table import strings
 from manifests.storage.store import load_manifest
 from manifests.text import terminal_text
 from prep.text import counted
@@ -35,6 +38,7 @@ class Inspection:
         labels: label column -> its `kind`, and its `column` in the table that it came from if that has another name; for classes
             also `classes`, as above; for numbers `numbers`: split (or `all`) -> figure (count, mean, std, min, max) -> its value,
             None where there is none.
+        arrays: name of a further array -> `array`, what it has in common in all samples that have it, and `ids`, how many these are.
     """
 
     path: str
@@ -47,6 +51,7 @@ class Inspection:
     failures: Mapping[str, int]
     statistics: Mapping[str, Any] = field(default_factory=dict)
     labels: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    arrays: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the numbers for JSON."""
@@ -57,6 +62,7 @@ class Inspection:
             f"dataset   {self.path}",
             f"IDs       {self.ids:,}",
             f"array     {self.array or 'not recorded'}",
+            *(f"  {name:<7} {told['array'] or 'not recorded'}; {counted(told['ids'], 'ID')}" for name, told in self.arrays.items()),
             f"size      {self.bytes:,} bytes" + (f"; {counted(self.missing, 'shard')} missing" if self.missing else ""),
             f"splits    {_counts(self.splits)}",
             f"failures  {_counts(self.failures)}",
@@ -136,6 +142,10 @@ def inspect_dataset(path: str | Path) -> Inspection:
         failures=dict(sorted(stages.items())),
         statistics=manifest.metadata.statistics,
         labels=labels,
+        arrays={
+            name: {"array": None if spec is None else str(spec), "ids": int(manifest.has_array(name).sum())}
+            for name, spec in manifest.arrays.items()
+        },
     )
 
 
@@ -164,7 +174,8 @@ def _failure_stages(path: Path) -> Counter[str]:
 def _shard_sizes(manifest: Manifest) -> list[int | None]:
     """Return each shard file's size, None where there is no file; a pack counts once."""
     sizes: list[int | None] = []
-    for path in dict.fromkeys(manifest.paths):
+    further = (strings(array_rows(manifest.table, name)["path"]) for name in manifest.arrays)
+    for path in dict.fromkeys(chain(manifest.paths, *further)):
         try:
             sizes.append(os.stat(manifest.root / path).st_size)
         except FileNotFoundError:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from manifests.format.schema import COLUMN_NAMES, split_label
+from manifests.format.schema import is_contract_column, split_label
 from manifests.rows import arrow
 from manifests.rows.buffers import Positions, mask_array, number_array, string_array, text
 from manifests.rows.names import collisions, name_problems
@@ -183,7 +183,7 @@ def _find_label_columns(table_path: Path, columns: Iterable[str], taken: set[str
 
 def _check_label_names(table_path: Path, label_columns: Sequence[str]) -> None:
     """Refuse further label columns that could not keep their names; the first is called `label` whatever its name."""
-    reserved = [name for name in label_columns[1:] if name in COLUMN_NAMES and name not in _FROM_TABLE]
+    reserved = [name for name in label_columns[1:] if is_contract_column(name) and name not in _FROM_TABLE]
     if reserved:
         raise UsageError(
             f"{table_path}: label column {shown(reserved)} has a name that the manifest gives a meaning of its own; "
@@ -221,7 +221,7 @@ def _check_labels(table: RawTable, label_columns: Sequence[str]) -> None:
 def _kept_columns(columns: Sequence[str], taken: set[str], label_columns: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return the columns to carry over under their own names, and those whose names the manifest needs itself."""
     others = [name for name in columns if name not in taken and name not in label_columns[:1]]
-    kept = [name for name in others if name in _FROM_TABLE or name not in COLUMN_NAMES]
+    kept = [name for name in others if name in _FROM_TABLE or not is_contract_column(name)]
     return kept, [name for name in others if name not in kept]
 
 

@@ -21,6 +21,7 @@ class Cast(Transform):
 
     name: ClassVar[str] = "cast"
     keeps_dtype: ClassVar[bool] = False
+    keeps_places: ClassVar[bool] = True
 
     dtype: str = param(DTYPE, "to reach")
 

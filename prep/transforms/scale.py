@@ -21,6 +21,7 @@ class Scale(Transform):
 
     name: ClassVar[str] = "scale"
     keeps_dtype: ClassVar[bool] = False
+    keeps_places: ClassVar[bool] = True
 
     factor: Factor = param(
         FACTOR, "what to multiply by; `unit` divides integers by their dtype's greatest value, so 255 or 65535 becomes 1"

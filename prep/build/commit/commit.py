@@ -16,6 +16,7 @@ from manifests.rows import arrow
 from manifests.rows.buffers import ascends, mask_array, number_array, numbers, positions_of
 from manifests.rows.table import select
 from manifests.storage.store import keep_rows
+from prep.build.commit.array_files import array_changes
 from prep.build.commit.relabelled import relabelled_rows
 from prep.build.commit.rows import dataset_metadata, dataset_rows, written_ids
 from prep.build.commit.shard_moments import ShardMoments
@@ -75,7 +76,8 @@ def commit(
     if not isinstance(reader_of(prepared.recipe.format), SurveyedReader) and metadata.array is not None and not metadata.array.is_fixed:
         report.note(f"arrays: {metadata.array}; a batch needs one shape and dtype")
     new_ids = _in_order(written_ids(plan.to_build, written))
-    sha256 = area.commit(rows, metadata, failures, new_ids, _lost_ids(old, rows))
+    arrays = array_changes(None if old is None else old.table, rows, new_ids)
+    sha256 = area.commit(rows, metadata, failures, new_ids, _lost_ids(old, rows), arrays=arrays)
     keep_rows(rows, area.out / MANIFEST_NAME, sha256)
     return _summary(prepared, area.out, rows, written, failures)
 

@@ -67,5 +67,8 @@ def _section(title: str, lines: Sequence[str], limit: int | None, noun: str = "I
 def _written(change: Change) -> str:
     if change.column == "bytes":
         return f"~ {change.id!r}: its array"
-    old, new = (f"{text[:12]}..." if change.column in {"sha256", "fingerprint"} else repr(text) for text in (change.old, change.new))
+    old, new = (
+        f"{text[:12]}..." if change.column.rpartition(".")[2] in {"sha256", "fingerprint"} else repr(text)
+        for text in (change.old, change.new)
+    )
     return f"~ {change.id!r}: {change.column} {old} -> {new}"

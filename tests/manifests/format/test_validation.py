@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manifests.format.metadata import LabelSpec, Metadata
-from manifests.format.validation import VALUE_CHECKS, encoding_problems, validate
+from manifests.format.validation import encoding_problems, validate, value_checks
 from manifests.rows.checks import is_sound, labels_are_known
 from manifests.rows.table import rows_of
 
@@ -24,7 +24,7 @@ def check(columns: dict[str, list[str]], metadata: Metadata | None = None) -> li
     lines = 2 + 2 * np.arange(len(next(iter(columns.values()), [])), dtype=np.int64)
     found = [(problem.kind, problem.row, problem.column) for problem in validate(columns, lines, metadata or Metadata())]
     if "id" in columns and not has_surrogates(columns):
-        assert not found or not is_sound(rows_of(columns), metadata or Metadata(), VALUE_CHECKS)
+        assert not found or not is_sound(rows_of(columns), metadata or Metadata(), value_checks(columns))
     return found
 
 
@@ -48,7 +48,7 @@ def has_surrogates(columns: dict[str, list[str]]) -> bool:
 )
 def test_a_sound_manifest_has_no_problems(columns: dict[str, list[str]]) -> None:
     assert check(columns) == []
-    assert "id" not in columns or is_sound(rows_of(columns), Metadata(), VALUE_CHECKS) or is_left_to_a_second_look(columns)
+    assert "id" not in columns or is_sound(rows_of(columns), Metadata(), value_checks(columns)) or is_left_to_a_second_look(columns)
 
 
 def is_left_to_a_second_look(columns: dict[str, list[str]]) -> bool:
