@@ -134,7 +134,7 @@ class _Look:
 
     def __init__(self, seen: Scan, facts: Facts, workers: Workers, report: Reporter) -> None:
         self._root = Path(os.path.abspath(seen.root))  # workers may have another current folder
-        self._format, self._items, self._facts = seen.format, seen.items, facts
+        self._seen, self._format, self._items, self._facts = seen, seen.format, seen.items, facts
         self._workers, self._report = workers, report
 
     def into(
@@ -147,30 +147,8 @@ class _Look:
         stop_after: int | None = None,
     ) -> dict[int, Failure]:
         """Fill in what is known of the items at these positions; return the failures by position."""
-        if not content or "member" not in self._items.column_names:
-            return self._into_each(positions, header=header, content=content, whole=whole, stop_after=stop_after)
-        # Content is a matter of the file, which is read once for all of its items.
-        sources = self._items["source"].take(number_array(positions))
-        leaders = positions[positions_of(sources, sources)]
-        failed = self._into_each(np.unique(leaders), content=True, stop_after=stop_after)
-        self._facts.content[positions] = self._facts.content[leaders]
-        has_failed = np.isin(leaders, list(failed))
-        items = zip(positions[has_failed].tolist(), leaders[has_failed].tolist(), items_at(self._items, positions[has_failed]), strict=True)
-        failures = {position: replace(failed[leader], id=item.id) for position, leader, item in items}
-        if header:
-            left = None if stop_after is None else stop_after - len(failed)
-            failures |= self._into_each(positions[~has_failed], header=True, stop_after=left)
-        return dict(sorted(failures.items()))
-
-    def _into_each(
-        self,
-        positions: Positions,
-        *,
-        header: bool = False,
-        content: bool = False,
-        whole: ReaderOptions | None = None,
-        stop_after: int | None = None,
-    ) -> dict[int, Failure]:
+        if content and "member" in self._items.column_names:
+            return self._into_files(positions, header=header, stop_after=stop_after)
         failures: dict[int, Failure] = {}
         for start in range(0, len(positions), arrow.ROWS_AT_ONCE):
             block = positions[start : start + arrow.ROWS_AT_ONCE]
@@ -191,6 +169,21 @@ class _Look:
             left = None if stop_after is None else stop_after - len(failures)
             failed = gather(self._workers, look_chunk, chunks, take=take, what="survey", report=self._report, stop_after=left)
             failures |= {position_of[failure.id]: failure for failure in failed}
+        return dict(sorted(failures.items()))
+
+    def _into_files(self, positions: Positions, *, header: bool, stop_after: int | None) -> dict[int, Failure]:
+        """Do the same, with the content of each file read once for all of its items."""
+        sources = self._items["source"].take(number_array(positions))
+        leaders = positions[positions_of(sources, sources)]
+        seen = replace(self._seen, items=self._items.drop_columns("member"))
+        failed = _Look(seen, self._facts, self._workers, self._report).into(np.unique(leaders), content=True, stop_after=stop_after)
+        self._facts.content[positions] = self._facts.content[leaders]
+        has_failed = np.isin(leaders, list(failed))
+        items = zip(positions[has_failed].tolist(), leaders[has_failed].tolist(), items_at(self._items, positions[has_failed]), strict=True)
+        failures = {position: replace(failed[leader], id=item.id) for position, leader, item in items}
+        if header:
+            left = None if stop_after is None else stop_after - len(failed)
+            failures |= self.into(positions[~has_failed], header=True, stop_after=left)
         return dict(sorted(failures.items()))
 
 
