@@ -204,6 +204,15 @@ def test_nothing_but_broken_containers_is_refused(write: Write, raw: Path, out: 
     check_refused(prep("build-shards", raw, out, "--workers", "1"), 1, "none of 2 raw items can be used", "a.lines: read: is broken")
 
 
+def test_a_file_whose_name_can_be_no_id_is_refused_alone(write: Write, raw: Path, out: Path) -> None:
+    write({"a\nb": {"x": [1]}})
+    check_refused(prep("build-shards", raw, out, "--workers", "1"), 1, "none of 1 raw item can be used")
+    write(SOME)
+    prep("build-shards", raw, out, "--workers", "1")
+    assert list(load_manifest(out).ids) == IDS
+    assert [stage for _, _, stage in failures_of(out)] == ["find"]
+
+
 def test_so_many_failures_end_the_listing(write: Write, raw: Path, out: Path) -> None:
     write({"a": "broken", "b": "broken", "c": {"x": [1]}})
     outcome = prep("build-shards", raw, out, "--workers", "1", "--stop-after-failures", "2")

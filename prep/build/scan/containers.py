@@ -27,7 +27,7 @@ from prep.build.state.state import State, reader_key
 from prep.parallel.executors import Workers
 from prep.parallel.gather import gather
 from prep.progress.report import Advance, Reporter
-from prep.sources.items import item_keys, items_at, sorted_by_id
+from prep.sources.items import UNKNOWN, item_keys, items_at, sorted_by_id
 from prep.sources.listing import Failure, Listing
 from prep.sources.unique_ids import check_distinct
 from prep.text import counted, printable
@@ -140,6 +140,7 @@ def _known_members(known: pa.Table, files: pa.Table) -> pa.Table:
     for name in ("size", "mtime"):
         is_same = numbers(known[name], np.int64)[at] == numbers(files[name], np.int64)[file[at]]
         is_whole[file[at[~is_same]]] = False
+    is_whole[numbers(files["size"], np.int64) == UNKNOWN] = False
     at = at[is_whole[file[at]]]
     if "member" not in known.column_names:
         return _member_table(file[at], blank(len(at)).cast(arrow.pa.large_string()))
