@@ -360,18 +360,18 @@ def test_a_file_that_breaks_loses_its_rows_and_has_them_again_with_their_splits(
 
 
 def test_what_else_a_file_holds_stays_where_a_retry_finds_it_broken(write: Write, raw: Path, out: Path) -> None:
-    write({**SOME, "c/bad": {"good": [1, 2], "bad": None}})
+    write({**SOME, "c/bad": {"good": [1, 2], "bad": None}, "d/late": {"w": None}})
     prep("build-shards", raw, out, "--workers", "1")
-    write({"c/bad": "broken"}, age=2_000)
+    write({"c/bad": "broken", "d/late": {"w": [5, 6]}}, age=2_000)
     outcome = prep("retry", out)
     assert outcome.code == 1
     assert "no longer in failures.csv" not in outcome.err
     assert "dropped" not in outcome.err
     assert failures_of(out) == [("", "c/bad.lines", "read")]
-    assert list(load_manifest(out).ids) == [*IDS, "c/bad/good"]
+    assert list(load_manifest(out).ids) == [*IDS, "c/bad/good", "d/late/w"]
     write({"c/bad": {"good": [1, 2], "bad": [3, 4]}}, age=3_000)
     assert prep("retry", out).code == 0
-    assert list(load_manifest(out).ids) == [*IDS, "c/bad/bad", "c/bad/good"]
+    assert list(load_manifest(out).ids) == [*IDS, "c/bad/bad", "c/bad/good", "d/late/w"]
 
 
 # Tables
@@ -420,6 +420,29 @@ def test_a_member_that_two_rows_name_is_refused_under_one_id(write: Write, raw: 
     write(SOME)
     labels = table(raw, "file,member,label", "a/one.lines,,cat", "a/one.lines,x,dog")
     check_refused(prep("build-shards", labels, out, "--workers", "1"), 1, "both map to ID 'a/one/x'")
+
+
+def test_a_broken_file_is_one_failure_however_many_rows_name_it(write: Write, raw: Path, out: Path) -> None:
+    write({**SOME, "a/bad": "broken"})
+    labels = table(raw, "file,member,label", "a/bad.lines,x,cat", "a/bad.lines,y,cat", "a/one.lines,,dog")
+    assert prep("build-shards", labels, out, "--workers", "1").code == 1
+    assert failures_of(out) == [("", "a/bad.lines", "read")]
+
+
+def test_a_member_that_had_two_ids_is_one_item_of_its_file(write: Write, raw: Path, out: Path) -> None:
+    write(SOME)
+    labels = table(raw, "id,path,member,label", "p1,a/one.lines,x,cat", "p2,a/one.lines,x,dog")
+    build(labels, out)
+    table(raw, "id,path,member,label", "p3,a/one.lines,,cat")
+    build(labels, out, "--prune")
+    assert list(load_manifest(out).ids) == ["p3/x", "p3/y"]
+
+
+def test_a_column_of_members_beside_files_that_are_no_containers_is_refused(write: Write, raw: Path, out: Path) -> None:
+    write(SOME)
+    np.save(raw / "1.npy", np.zeros(2))
+    outcome = prep("build-shards", table(raw, "file,label,member", "1.npy,cat,club"), out)
+    check_refused(outcome, 1, "column 'member' names items of container files, and rows name arrays; rename the column")
 
 
 def test_a_column_member_of_other_files_is_told(raw: Path, out: Path) -> None:
