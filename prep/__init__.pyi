@@ -16,7 +16,7 @@ from .errors import ConflictError, ItemError, OutputError, PrepError, SourceErro
 from .progress.report import Reporter, SilentReporter, StderrReporter
 from .sources.detect import SourceOptions
 from .sources.listing import Failure
-from .sources.table import TableOptions
+from .sources.table_options import TableOptions
 from .splits.spec import SplitSpec, parse_splits
 
 __all__ = [

@@ -52,6 +52,7 @@ COLUMNS = (
     Column("dtype", "NumPy name of the array's dtype", "uint8"),
     Column("sha256", "SHA-256 of the shard file's bytes, in hex", "9f86d081884c7d65..."),
     Column("source", "path of the raw item, relative to the source's folder", "cats/001.png"),
+    Column("member", "name of the raw item within its file, if that is a container of several", ""),
     Column("fingerprint", "digest of the raw item's identity and the recipe: equal fingerprint, equal shard", "1b4f0e9851971998..."),
 )
 

@@ -28,6 +28,7 @@ from prep.build.recipe.last_build import about_build, given_source, with_remembe
 from prep.build.recipe.options import BuildOptions
 from prep.build.recipe.trusted_code import remember_code
 from prep.build.scan.background_listing import looking_ahead
+from prep.build.scan.containers import with_members
 from prep.build.scan.existing_shards import Look, damage_of
 from prep.build.stage.failures_csv import read_failures
 from prep.build.stage.leftovers import stages
@@ -44,6 +45,7 @@ from prep.parallel.lost_workers import ENDED_ITS_WORKER
 from prep.parallel.remote_call import CallerView
 from prep.progress.log import LoggedReporter
 from prep.progress.report import Reporter, StderrReporter
+from prep.readers.registry import reader_of
 from prep.sources.detect import list_source
 from prep.sources.items import items_at
 from prep.sources.listing import Failure, Listing
@@ -102,6 +104,8 @@ def build_shards(
         stack.enter_context(report.opened(out / STATE_FOLDER))
         state, failed = State.load(out), _failed_before(out) if options.only_failed else None
         workers = stack.enter_context(_workers(options, listing, failed, executor, careful=bool(area.left), area=area))
+        if reader_of(listing.format).has_members:
+            listing = with_members(listing, options, state, workers, report)
         prepared = prepare(listing, out, options, workers, report, state=state, look=look, failed=failed, may_survey_later=True)
         prepared = replace(prepared, given=given_source(options, Path(source), listing))
         if not prepared.state.equals(state):  # what was read of the files is not to be lost
@@ -186,7 +190,9 @@ def _workers(
     items = len(listing.items if failed is None else failed)
     careful |= any(failure.stage in ENDED_ITS_WORKER for failure in failed or ())
     if executor is None:
-        count = options.workers or max(_CAREFUL_WORKERS if careful else 1, min(default_workers(), items // _ITEMS_PER_WORKER))
+        # A container may hold any number of items.
+        useful = default_workers() if reader_of(listing.format).has_members else items // _ITEMS_PER_WORKER
+        count = options.workers or max(_CAREFUL_WORKERS if careful else 1, min(default_workers(), useful))
         return open_workers(count, item_timeout=options.item_timeout)
     if options.item_timeout:
         raise UsageError("item_timeout does not go with an executor of the caller's own: only a process of the build's may be ended")
@@ -218,8 +224,11 @@ def plan_build(
     with _looking(out, options) as look:
         listing = _listed(Path(source), options, report)
         failed = _failed_before(out) if options.only_failed else None
+        state = State.load(out)
         with _workers(options, listing, failed, executor, careful=bool(stages(out))) as workers:
-            return prepare(listing, out, options, workers, report, state=State.load(out), look=look, failed=failed)
+            if reader_of(listing.format).has_members:
+                listing = with_members(listing, options, state, workers, report)
+            return prepare(listing, out, options, workers, report, state=state, look=look, failed=failed)
 
 
 def _check_paths(source: Path, out: Path) -> None:

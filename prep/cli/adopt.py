@@ -11,7 +11,7 @@ from prep.cli.flags.data_options import PATH, label_kind_of, label_kind_option, 
 from prep.cli.output import DONE, answer, json_option
 from prep.datasets.adopt import AdoptOptions
 from prep.datasets.adopt import adopt as adopt_arrays
-from prep.sources.table import TableOptions
+from prep.sources.table_options import TableOptions
 from prep.text import counted
 
 

@@ -33,7 +33,8 @@ from prep.readers.arrays import ArrayReader
 from prep.sources.files import FolderFiles, column_of_paths, list_files, without_raw_suffix
 from prep.sources.items import COLUMN, Item, column_names, each_item, items_table, sorted_by_id
 from prep.sources.listing import Listing
-from prep.sources.table import TableOptions, list_table
+from prep.sources.table import list_table
+from prep.sources.table_options import TableOptions
 from prep.splits.columns import assign_split_columns, check_given, remembered
 from prep.splits.spec import SplitSpec
 from prep.text import counted, printable

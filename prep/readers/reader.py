@@ -58,6 +58,7 @@ class Reader(ABC):
         Options: type of its options.
         resizes: whether it can bring images to a size while it reads them.
         full_range: whether uint8 and uint16 stand for the same range of brightness, so that values are stretched from one to the other.
+        has_members: whether a file may be a container, as a reader that overrides `members` says: it is asked of each file before the plan.
     """
 
     name: ClassVar[str]
@@ -68,6 +69,12 @@ class Reader(ABC):
     Options: ClassVar[type[ReaderOptions]] = ReaderOptions
     resizes: ClassVar[bool] = False
     full_range: ClassVar[bool] = False
+    has_members: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        """Note whether a reader knows containers."""
+        super().__init_subclass__()
+        cls.has_members = cls.members is not Reader.members
 
     @abstractmethod
     def read(self, path: str, member: str, wanted: Wanted) -> Reading:

@@ -12,7 +12,8 @@ from prep.readers.registry import names, reader_of, readers
 from prep.sources.files import TABLE_SUFFIXES, FolderFiles, Stats, list_files
 from prep.sources.folder import LabelFrom, list_folder
 from prep.sources.listing import Listing
-from prep.sources.table import TableOptions, list_table
+from prep.sources.table import list_table
+from prep.sources.table_options import TableOptions
 from prep.text import counted, shown
 
 
@@ -69,7 +70,7 @@ def list_source(source: Path, options: SourceOptions) -> Listing:
         raise UsageError(
             f"{source}: --id-column, --path-column and --label name columns of a table, but there is no table; pass --labels TABLE"
         )
-    if options.table.other_columns:
+    if {*options.table.other_columns} - ({"member"} if any(reader_of(name).has_members for name in files.formats) else set()):
         raise UsageError(
             f"{source}: --group-by and --split-column name columns of a table, but there is no table; pass --labels TABLE, "
             "or take groups from the paths with --group-regex"

@@ -4,6 +4,7 @@
 |---|---|---|
 | `id` | large_string | ID of the sample that the item becomes |
 | `source` | large_string | the raw file, relative to the source's folder, with `/` |
+| `member` | large_string | which item of a container file it is, empty for a file that is itself the item; left out where all are |
 | `label` | strings | primary label, empty if there is none |
 | `column.<name>` | strings | further manifest columns, which the source has under their own names |
 | `size` | int64 | of the raw file, in bytes; `UNKNOWN` where nobody has looked |
@@ -14,7 +15,7 @@
 | `action` | strings | what a build does with the item: `keep`, `add`, `rebuild` or `move` |
 | `reason` | strings | why it is rebuilt; empty if it is not |
 
-The first six come with the listing of a source, the next two with the scan, the last three with the plan. Strings are `large_string`, or
+The first seven come with the listing of a source, the next two with the scan, the last three with the plan. Strings are `large_string`, or
 `dictionary<int32, string>` where their values are few, as in `manifests.rows.table`. No column has nulls.
 """
 
@@ -28,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from manifests.rows import arrow
-from manifests.rows.buffers import ascends, number_array
+from manifests.rows.buffers import ascends, number_array, text
 from manifests.rows.table import blank, rows_of, strings
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 COLUMN = "column."
 """What stands before the name of a manifest column that the source has."""
+
+_OF_OBJECTS = ("id", "source", "member")
 
 UNKNOWN = -1
 """Size and time of a raw file that could not be looked at, or was not."""
@@ -61,6 +64,7 @@ def items_table(
     sources: Any,
     labels: Any = None,
     *,
+    members: Any = None,
     columns: Mapping[str, Any] | None = None,
     sizes: npt.NDArray[np.int64] | None = None,
     mtimes: npt.NDArray[np.int64] | None = None,
@@ -71,13 +75,15 @@ def items_table(
         ids: Arrow array or list of strings, and so are the other columns of text.
         sources: the raw files.
         labels: empty ones if left out.
+        members: of container files; left out where each file is itself the item.
         columns: further manifest columns, by their own names.
         sizes: of the files: int64, shape (n,); unknown if left out.
         mtimes: likewise.
     """
-    text = {"id": ids, "source": sources, "label": blank(len(ids)) if labels is None else labels}
+    texts = {"id": ids, "source": sources, **({} if members is None else {"member": members})}
+    texts["label"] = blank(len(ids)) if labels is None else labels
     # In one piece, as `take` puts the pieces of a column together each time.
-    table = rows_of(text | {COLUMN + name: column for name, column in (columns or {}).items()}).combine_chunks()
+    table = rows_of(texts | {COLUMN + name: column for name, column in (columns or {}).items()}).combine_chunks()
     unknown = np.full(len(table), UNKNOWN, dtype=np.int64)
     for name, numbers in (("size", sizes), ("mtime", mtimes)):
         table = table.append_column(name, number_array(unknown if numbers is None else np.asarray(numbers, dtype=np.int64)))
@@ -91,8 +97,10 @@ def column_names(items: pa.Table) -> list[str]:
 
 def items_at(items: pa.Table, positions: npt.NDArray[np.int64]) -> list[Item]:
     """Return the items at these positions (int64, shape (k,)) as objects."""
-    some = items.select(["id", "source"]).take(number_array(positions))
-    return [Item(id=id_, source=source) for id_, source in zip(strings(some["id"]), strings(some["source"]), strict=True)]
+    names = [name for name in _OF_OBJECTS if name in items.column_names]
+    some = items.select(names).take(number_array(positions))
+    values = zip(*(strings(some[name]) for name in names), strict=True)
+    return [Item(**dict(zip(names, each, strict=True))) for each in values]
 
 
 def sorted_by_id(items: pa.Table) -> pa.Table:
@@ -103,6 +111,14 @@ def sorted_by_id(items: pa.Table) -> pa.Table:
 def each_item(items: pa.Table) -> Iterator[Item]:
     """Yield the items, some at a time, so that those of a large table are not all objects at once."""
     for start in range(0, len(items), arrow.ROWS_AT_ONCE):
-        some = items.slice(start, arrow.ROWS_AT_ONCE)
-        for id_, source in zip(strings(some["id"]), strings(some["source"]), strict=True):
-            yield Item(id=id_, source=source)
+        yield from items_at(items, np.arange(start, min(start + arrow.ROWS_AT_ONCE, len(items))))
+
+
+def item_keys(items: pa.Table) -> pa.ChunkedArray:
+    """Return what tells the raw items of a table with `source`, and perhaps `member`, from each other: large_string, shape (n,)."""
+    sources = items["source"]
+    if "member" not in items.column_names:
+        return sources
+    members = items["member"].cast(arrow.pa.large_string())
+    both = arrow.pc.binary_join_element_wise(sources, members, text("\0"))  # which is in the name of no file
+    return arrow.pc.if_else(arrow.pc.equal(members, text("")), sources, both)

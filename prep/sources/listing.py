@@ -24,7 +24,7 @@ class Failure:
     """One raw item that did not become a sample.
 
     Attributes:
-        id: of the sample, or empty when none could be made from the item's name.
+        id: of the sample, or empty when none could be made from the item's name, or the items of a container file could not be listed.
         source: the raw file, relative to the source's folder.
         stage: `find`, `read`, `transform`, `write`, `worker-died` or `timeout`.
         error: message in one line.
@@ -58,10 +58,11 @@ class Listing:
         label_names: label column -> its name in the table, where that is another.
         label_kinds: label column -> whether it holds classes or numbers, where the user said it.
         label_origin: where labels come from, in words: another origin would give the same IDs other labels.
-        failures: raw items found that cannot become items of the table.
+        failures: raw items found that cannot become items of the table. One without an ID is of a whole file.
         notes: what was detected or left aside, one sentence each, for the user to see.
         is_ambiguous: whether it took the choice of a format to list the source.
         like_splits: top folders that are called like splits and were not taken as such.
+        other_members: items of container files that no row of a table names, with `source`, `member`, `size` and `mtime`; or None.
         unnamed: number of files that no row of the table names; of a folder there are none.
     """
 
@@ -76,4 +77,5 @@ class Listing:
     label_kinds: Mapping[str, LabelKind] = field(default_factory=dict)
     is_ambiguous: bool = False
     like_splits: Sequence[str] = ()
+    other_members: pa.Table | None = None
     unnamed: int = 0

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from manifests.format.metadata import LabelKind
 from manifests.format.schema import is_contract_column, split_label
 from manifests.rows import arrow
-from manifests.rows.buffers import Positions, mask_array, number_array, string_array
+from manifests.rows.buffers import Positions, mask_array, number_array, string_array, text
 from manifests.rows.names import collisions, name_problems
 from manifests.rows.table import arrays, is_in, mapped, select, strings
 from prep.errors import SourceError, UsageError
+from prep.readers.registry import reader_of
 from prep.sources.file_lookup import NO_FILE, find_files
 from prep.sources.files import FolderFiles, Stats, column_of_paths, without_raw_suffix
 from prep.sources.items import items_table, sorted_by_id
 from prep.sources.listing import NO_LABELS, Failure, Listing
 from prep.sources.table_file import RawTable, read_table
+from prep.sources.table_options import TableOptions
 from prep.sources.unique_ids import check_distinct
 from prep.text import counted, is_text, printable, shown
 
@@ -33,51 +33,10 @@ _LABEL_NAMES = ("label", "labels", "class", "target", "y", "category")
 _FROM_TABLE = ("split", "group", "fold")
 """Columns of the contract that a table may bring along; the others are prep's to write."""
 
+_MEMBER = "member"
+"""Column that names the items of container files; where it is empty, a row stands for all of its file."""
+
 _PROBED_ROWS = 100
-
-
-@dataclass(frozen=True, kw_only=True)
-class TableOptions:
-    """Which columns mean what; None where the table must tell.
-
-    Attributes:
-        id_column: names the samples.
-        path_column: names the raw files.
-        label_columns: hold labels, the primary one first.
-        allow_empty_labels: whether rows may have no label.
-        other_columns: say something else, such as the group, and are taken for neither.
-        label_kind: whether labels are names of classes or numbers: `class` or `number` for all label columns, or column -> one of them;
-            None, and a column that is not named, for what the labels look like.
-    """
-
-    id_column: str | None = None
-    path_column: str | None = None
-    label_columns: tuple[str, ...] = ()
-    allow_empty_labels: bool | None = None
-    other_columns: tuple[str, ...] = ()
-    label_kind: LabelKind | Mapping[str, LabelKind] | None = None
-
-    def __post_init__(self) -> None:
-        kinds = self.label_kind.values() if isinstance(self.label_kind, Mapping) else [self.label_kind] if self.label_kind else []
-        for kind in kinds:
-            if kind not in get_args(LabelKind):
-                raise UsageError(f"label_kind must be class or number, or a column's name with one of them, got {kind!r}")
-
-    def kinds_of(self, columns: Mapping[str, str]) -> dict[str, LabelKind]:
-        """Return which kinds the user said of label columns.
-
-        Args:
-            columns: of the labels: name in the source -> name in the manifest.
-
-        Raises:
-            UsageError: a column is named that holds no labels.
-        """
-        if not isinstance(self.label_kind, Mapping):
-            return dict.fromkeys(columns.values(), self.label_kind) if self.label_kind else {}
-        unknown = [name for name in self.label_kind if name not in columns]
-        if unknown:
-            raise UsageError(f"--label-kind names {shown(unknown)}; the label columns are {shown(list(columns), 20) or 'none'}")
-        return {columns[name]: kind for name, kind in self.label_kind.items()}
 
 
 def list_table(table_path: Path, root: Path, files: FolderFiles, options: TableOptions) -> Listing:
@@ -100,12 +59,16 @@ def list_table(table_path: Path, root: Path, files: FolderFiles, options: TableO
     _check_columns(table_path, columns.column_names, named)
     path_column = options.path_column or _find_path_column(table_path, root, columns, options, paths)
     id_column = options.id_column or ("id" if "id" in columns.column_names else path_column)
-    taken = {id_column, path_column}
+    has_members = _MEMBER in columns.column_names and any(reader_of(name).has_members for name in files.formats)
+    taken = {id_column, path_column, *([_MEMBER] if has_members else [])}
     label_columns = options.label_columns or _find_label_columns(table_path, columns.column_names, taken | {*options.other_columns})
     _check_label_names(table_path, label_columns)
     names = ("label", *label_columns[1:]) if label_columns else ()
     label_kinds = options.kinds_of(dict(zip(label_columns, names, strict=True)))
     ids = mapped(columns[id_column], lambda value: without_raw_suffix(value.removeprefix("./"))).cast(arrow.pa.large_string())
+    members = columns[_MEMBER].cast(arrow.pa.large_string()) if has_members else None
+    if members is not None and id_column == path_column:
+        ids = arrow.pc.if_else(arrow.pc.equal(members, text("")), ids, arrow.pc.binary_join_element_wise(ids, members, text("/")))
     _check_ids(table, id_column, ids)
     if not options.allow_empty_labels:
         _check_labels(table, label_columns)
@@ -126,11 +89,16 @@ def list_table(table_path: Path, root: Path, files: FolderFiles, options: TableO
     columns = columns.select(list(dict.fromkeys([*label_columns[:1], *kept])))
     if failures:
         ids, columns, found = ids.filter(mask_array(is_found)), select(columns, is_found), found[is_found]
+        members = None if members is None else members.filter(mask_array(is_found))
+    format_ = _format_of(table_path, files, found, paths)
+    if has_members and not reader_of(format_).has_members:
+        raise SourceError(f"{table_path}: column {_MEMBER!r} names items of container files, and rows name {format_}; rename the column")
     sizes, times = _stats_of(files, found)
     items = items_table(
         ids,
         column_of_paths(map(paths.__getitem__, found)),
         columns[label_columns[0]] if label_columns else None,
+        members=members,
         columns={name: columns[name] for name in kept},
         sizes=sizes,
         mtimes=times,
@@ -140,7 +108,7 @@ def list_table(table_path: Path, root: Path, files: FolderFiles, options: TableO
     is_unnamed[found] = False
     notes += [f"not kept: {shown(dropped)}, names that the manifest gives a meaning of its own"] if dropped else []
     return Listing(
-        format=_format_of(table_path, files, found, paths),
+        format=format_,
         root=root,
         items=sorted_by_id(items),
         label_columns=names,

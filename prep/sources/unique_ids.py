@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from manifests.rows.names import collisions, shard_clashes
 from manifests.rows.table import value
 from prep.errors import SourceError
+from prep.sources.items import item_keys
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -20,7 +21,8 @@ def check_distinct(items: pa.Table) -> None:
     """
     problems = []
     for position, earlier in collisions(items["id"]):
-        (one, other), (source, other_source) = ([value(items, name, row) for row in (earlier, position)] for name in ("id", "source"))
+        one, other = (value(items, "id", row) for row in (earlier, position))
+        source, other_source = (item_keys(items)[row].as_py().replace("\0", ": ") for row in (earlier, position))
         same = f"both map to ID {one!r}" if one == other else f"map to IDs that a case-insensitive disk takes for one: {one!r}, {other!r}"
         problems.append(f"{source!r} and {other_source!r} {same}")
     for position, other_position in shard_clashes(items["id"]):

@@ -18,7 +18,7 @@ from prep.progress.report import Reporter
 from prep.sources.listing import Failure
 from prep.sources.numbered_samples import record_id_of, record_ids_of
 from prep.splits.assignment import assign_splits, check_enough_for_folds, check_groups_whole
-from prep.splits.source_splits import groups_of, splits_given
+from prep.splits.source_splits import file_groups, groups_of, says_splits, splits_given
 from prep.splits.spec import SplitSpec, check_held_out, spec_differences
 from prep.text import counted, is_text, shown
 
@@ -116,6 +116,7 @@ def remembered(
         return raw
     before = _before(old, _columns_that_stay(old, spec))
     stay = select(before, is_in(before["id"], gone) | _have_failed(before, failures, old))
+    stay = select(stay, positions_of(stay["id"], rows["id"]) < 0)
     for column, key in _KEYS.items():
         pairs = zip(strings(stay["id"]), strings(stay[column]), strict=True) if column in stay.column_names else ()
         absent = {id_: value for id_, value in pairs if value}
@@ -165,8 +166,8 @@ def _gone_absent(old: Manifest | None, items: pa.Table) -> list[str]:
 
 def _have_failed(before: pa.Table, failures: Sequence[Failure], old: Manifest | None) -> npt.NDArray[np.bool_]:
     """Return whether the raw item of each row of `_before` fails: of one that was there, or of one that had failed before."""
-    failed = {failure.id: failure.source for failure in failures}
-    have_failed = is_in(before["id"], failed)
+    failed = {failure.id: failure.source for failure in failures if failure.id}
+    have_failed = is_in(before["id"], failed) | _of_failed_files(len(before), failures, old)
     numbered = np.flatnonzero(mask(arrow.pc.match_substring_regex(before["id"], "-[0-9]{4,}$")) & ~have_failed)
     stems = record_ids_of(before["id"].take(number_array(numbered)))
     is_sample = is_in(stems, failed)
@@ -179,6 +180,18 @@ def _have_failed(before: pa.Table, failures: Sequence[Failure], old: Manifest | 
     same = [source == its_source for source, its_source in zip(sources, wanted, strict=True)]
     have_failed[samples[np.array(same, dtype=np.bool_) | ~has_row]] = True
     return have_failed
+
+
+def _of_failed_files(count: int, failures: Sequence[Failure], old: Manifest | None) -> npt.NDArray[np.bool_]:
+    """Return which rows of `_before`, so many, are or may be of a container file whose items cannot be listed: bool, shape (count,).
+
+    Of an ID that had no row before, nobody knows the file.
+    """
+    whole = {failure.source for failure in failures if not failure.id and failure.stage != "find"}
+    found = np.full(count, bool(whole))
+    if old is not None and whole:
+        found[: len(old)] = is_in(old.table["source"], whole) if "source" in old.columns else False
+    return found
 
 
 def _tell_changes(old: Manifest | None, spec: SplitSpec, columns: Sequence[str], report: Reporter) -> None:
@@ -211,16 +224,21 @@ def _groups(
     items: pa.Table,
     owners: npt.NDArray[np.int64],
 ) -> pa.ChunkedArray:
-    """Return each row's group; samples of one item that stands alone form one. A row whose raw item is gone has the one that it had."""
+    """Return each row's group: what is given, else the container file or the item that it is one of several of.
+
+    A row whose raw item is gone has the one that it had.
+    """
     given = groups_of(items, spec)
     is_gone, is_sample = owners < 0, (owners >= 0) & ~equal_at(rows["id"], items["id"], owners)
     own = [mapped(rows[spec.group_by], str.strip)] if spec.group_by and spec.group_by in rows.column_names else []
     own += [had["group"]] if "group" in had else []
     groups = blank(len(rows)) if given is None else taken(given, owners)
+    if "member" in items.column_names and not says_splits(items, spec):
+        groups = first_filled([groups, taken(file_groups(items["source"], items["member"]), owners)])
     if is_sample.any():
-        groups = _first_filled([groups, taken(items["id"], np.where(is_sample, owners, -1))])
+        groups = first_filled([groups, taken(items["id"], np.where(is_sample, owners, -1))])
     if is_gone.any() and own:
-        groups = arrow.pc.if_else(mask_array(is_gone), _first_filled(own), groups.cast(arrow.pa.large_string()))
+        groups = arrow.pc.if_else(mask_array(is_gone), first_filled(own), groups.cast(arrow.pa.large_string()))
     if spec.group_by or spec.group_regex:
         alone = rows["id"].filter(mask_array(is_in(groups, [""])))
         if len(alone):
@@ -229,7 +247,7 @@ def _groups(
     return groups
 
 
-def _first_filled(columns: Sequence[pa.ChunkedArray]) -> pa.ChunkedArray:
+def first_filled(columns: Sequence[pa.ChunkedArray]) -> pa.ChunkedArray:
     """Return each row's value of the first column, or where that is empty of the next."""
     found, *others = (column.cast(arrow.pa.large_string()) for column in columns)
     for other in others:
@@ -256,7 +274,7 @@ def _splits_of_source(
     at = positions_of(select(rows, is_gone)["id"], old.table["id"])
     where = np.full(len(rows), -1, dtype=np.int64)
     where[is_gone] = at
-    return _first_filled([splits, taken(old.table["split"], where)])
+    return first_filled([splits, taken(old.table["split"], where)])
 
 
 def _folds(

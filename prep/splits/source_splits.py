@@ -7,7 +7,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from manifests.rows.buffers import mask_array
+from manifests.rows import arrow
+from manifests.rows.buffers import mask_array, text
 from manifests.rows.table import distinct, is_in, mapped, strings
 from prep.errors import SourceError, UsageError
 from prep.sources.items import COLUMN
@@ -21,9 +22,9 @@ _MAX_NAME = 200
 
 
 def groups_of(items: pa.Table, spec: SplitSpec | None) -> pa.ChunkedArray | None:
-    """Return each item's group, empty for one that stands alone; None where nothing says groups.
+    """Return each item's group, empty for one of which nothing says it; None where nothing says groups.
 
-    Without `group_by` and `group_regex`, the table's own column `group` counts.
+    Without `group_by` and `group_regex`, the table's own column `group` counts. `group_by` may also name the column `member`.
 
     Raises:
         UsageError: the items have no such column.
@@ -34,9 +35,29 @@ def groups_of(items: pa.Table, spec: SplitSpec | None) -> pa.ChunkedArray | None
     name = spec.group_by if spec is not None and spec.group_by else "group"
     if COLUMN + name in items.column_names:
         return mapped(items[COLUMN + name], str.strip)
+    if name == "member" and name in items.column_names:
+        return items[name]
     if spec is not None and spec.group_by:
         raise _no_column("--group-by", name)
     return None
+
+
+def says_splits(items: pa.Table, spec: SplitSpec | None) -> bool:
+    """Return whether a column of the source says the split of each item: then items of one file may be in several."""
+    return COLUMN + "split" in items.column_names if spec is None else spec.column is not None
+
+
+def file_groups(sources: pa.ChunkedArray, members: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return the group of items of which nothing else says one: items of one container file are not to meet across splits.
+
+    Args:
+        sources: the file of each item.
+        members: its name in the file, empty for a file that is itself the item.
+
+    Returns:
+        The file of each item of a container, empty for the others.
+    """
+    return arrow.pc.if_else(arrow.pc.equal(members, text("")), text(""), sources)
 
 
 def _groups_by_path(items: pa.Table, pattern: str) -> pa.ChunkedArray:

@@ -23,7 +23,7 @@ from prep.datasets.merge.union import MergeOptions
 from prep.errors import PrepError
 from prep.progress.report import SilentReporter
 from prep.sources.detect import SourceOptions
-from prep.sources.table import TableOptions
+from prep.sources.table_options import TableOptions
 from prep.splits.spec import parse_splits
 
 ODD = [None, True, 5, -1, 1.5, "x", "", "\ud800", [], [None], [[1]], {}, {"x": 5}, 10**400, float("nan"), ["a", "a"], [-1], "9" * 20 + "x9"]

@@ -6,7 +6,8 @@ import re
 import shlex
 import tomllib
 import wave
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +22,9 @@ PAGE = (Path(__file__).parents[2] / "docs" / "guides" / "readers.md").read_text(
 RATE = 8_000
 
 
-def block(language: str) -> str:
-    (found,) = re.findall(rf"^```{language}\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)
-    return str(found)
+def block(language: str, number: int = 0) -> str:
+    found = re.findall(rf"^```{language}\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)
+    return str(found[number])
 
 
 def write_wav(path: Path, samples: int, width: int = 2) -> None:
@@ -73,3 +74,22 @@ def test_the_guides_reader_builds_recordings(package: None, tmp_path: Path, monk
     again = prep("build-shards", "recordings", "data", "--max-failures", "2")
     assert again.code == 0
     assert "0 added + 0 rebuilt + 4 kept" in again.out
+
+
+def test_the_guides_reader_of_containers_builds_their_items(install: Callable[..., None], tmp_path: Path) -> None:
+    install("zip_reader", block("python", 1), "zips = zip_reader:ZipReader")
+    (tmp_path / "scans").mkdir()
+    for number in range(2):
+        with zipfile.ZipFile(tmp_path / "scans" / f"{number}.zip", "w") as archive:
+            for member in ("a", "deep/b"):
+                with archive.open(f"{member}.npy", "w") as file:
+                    np.save(file, np.full(3, number))
+            archive.writestr("notes.txt", "")
+    (tmp_path / "scans" / "broken.zip").write_bytes(b"PK")
+    outcome = prep("build-shards", tmp_path / "scans", tmp_path / "data", "--max-failures", "1")
+    assert outcome.code == 0, outcome.err
+    manifest = load_manifest(tmp_path / "data")
+    assert manifest.frame[["id", "source", "member"]].to_numpy().tolist() == [
+        [f"{number}/{member}", f"{number}.zip", member] for number in range(2) for member in ("a", "deep/b")
+    ]
+    assert "is no ZIP file" in (tmp_path / "data" / "failures.csv").read_text()

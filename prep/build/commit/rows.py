@@ -32,12 +32,13 @@ from prep.build.execute.array_columns import FIELDS, as_main, rows_having, writt
 from prep.build.execute.journal import sample_names
 from prep.build.plan.labels import label_kind, label_specs
 from prep.build.plan.prepare import Prepared
-from prep.build.plan.row_owners import owners_of
+from prep.build.plan.row_owners import of_failed_files, owners_of
 from prep.build.state.fingerprints import print_texts
 from prep.progress.report import Reporter
 from prep.sources.items import COLUMN, column_names
 from prep.sources.listing import Failure
-from prep.splits.columns import assign_split_columns, remembered
+from prep.splits.columns import assign_split_columns, first_filled, remembered
+from prep.splits.source_splits import file_groups, says_splits
 from prep.text import counted, shown
 
 if TYPE_CHECKING:
@@ -133,6 +134,9 @@ def _all_rows(prepared: Prepared, written: pa.Table, failures: Sequence[Failure]
         if is_in(columns[array_column(name, "path")], [""]).all():  # no sample has it any more
             columns = {column: values for column, values in columns.items() if column.rpartition(".")[0] != name}
     columns |= {name: others[name] for name in others.column_names if name not in columns}
+    if "member" in columns and not says_splits(plan.items, prepared.splits):
+        files = file_groups(columns["source"], columns["member"])
+        columns["group"] = first_filled([*([columns["group"]] if "group" in columns else []), files])
     if not columns["id"].equals(item_ids):
         columns["group"] = _groups(columns["id"], item_ids, columns.get("group"))
     return rows_of(columns)
@@ -178,7 +182,8 @@ def _in_order(pieces: Sequence[pa.ChunkedArray], order: pa.Array | None) -> pa.C
 def _of_items(items: pa.Table) -> pa.Table:
     """Return the columns that come from the source."""
     columns = {"label": items["label"]} | {name: items[COLUMN + name] for name in column_names(items)}
-    return arrow.pa.table(columns | {"source": items["source"], "fingerprint": print_texts(items["fingerprint"])})
+    columns |= {name: items[name] for name in ("source", "member") if name in items.column_names}
+    return arrow.pa.table(columns | {"fingerprint": print_texts(items["fingerprint"])})
 
 
 def _with_rows(others: pa.Table, gone: pa.Table) -> pa.Table:
@@ -235,6 +240,8 @@ def dataset_metadata(prepared: Prepared, rows: pa.Table, failures: Sequence[Fail
 def _tell_lost_rows(prepared: Prepared, failures: Sequence[Failure], report: Reporter) -> None:
     old = prepared.old
     lost = sorted(failure.id for failure in failures if old is not None and failure.id in old)
+    if old is not None and not prepared.plan.others_stay:
+        lost += strings(select(old.table, of_failed_files(old.table, failures))["id"])
     if lost:
         report.note(
             f"dropped: {counted(len(lost), 'row')} whose raw item fails now: {shown(lost)}; "

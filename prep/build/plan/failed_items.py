@@ -10,7 +10,7 @@ import numpy as np
 
 from manifests.rows import arrow
 from manifests.rows.buffers import number_array, positions_of, string_array
-from manifests.rows.table import blank, select, strings
+from manifests.rows.table import blank, is_in, select, strings
 from prep.build.plan.row_owners import owners_of
 from prep.sources.items import column_names, items_table
 from prep.sources.listing import Failure, Listing
@@ -38,7 +38,8 @@ class FailedItems:
 def failed_items(listing: Listing, rows: pa.Table, failed: Sequence[Failure]) -> FailedItems:
     """Find what failed in a listing of the source.
 
-    A failure without an ID, as none can be made of the item's name, is known by its source.
+    A failure without an ID, as none can be made of the item's name or a container's items cannot be listed, is known by its source, and
+    is of all items of that file.
 
     Args:
         listing: of the whole source.
@@ -48,14 +49,15 @@ def failed_items(listing: Listing, rows: pa.Table, failed: Sequence[Failure]) ->
     items = listing.items
     ids, names = {failure.id for failure in failed} - {""}, {failure.source for failure in failed if not failure.id}
     by_id = positions_of(string_array(sorted(ids)), items["id"])
-    by_name = positions_of(string_array(sorted(names)), items["source"])
-    is_due = np.zeros(len(items), dtype=np.bool_)
-    is_due[np.setdiff1d(np.concatenate([by_id, by_name]), [-1])] = True
-    failures = [failure for failure in listing.failures if failure.id in ids or (not failure.id and failure.source in names)]
+    is_due = is_in(items["source"], names)
+    is_due[np.setdiff1d(by_id, [-1])] = True
+    sources = {failure.source for failure in failed}
+    failures = [failure for failure in listing.failures if failure.id in ids or (not failure.id and failure.source in sources)]
     due = replace(listing, items=select(items, is_due), failures=failures)
     found_ids = {*strings(due.items["id"]), *(failure.id for failure in failures)}
-    found_names = {*strings(due.items["source"]), *(failure.source for failure in failures)}
-    lost = [failure for failure in failed if (failure.id not in found_ids if failure.id else failure.source not in found_names)]
+    whole = {failure.source for failure in failures if not failure.id}
+    found_names = {*strings(due.items["source"]), *whole}
+    lost = [f for f in failed if (f.id not in found_ids and f.source not in whole if f.id else f.source not in found_names)]
     note = f"no longer in failures.csv: {counted(len(lost), 'raw item')} that the source no longer has: {shown([f.source for f in lost])}"
     others = _others(items, rows, is_due=is_due)
     together = arrow.pa.concat_tables([due.items, others]).unify_dictionaries()
@@ -69,6 +71,8 @@ def _others(items: pa.Table, rows: pa.Table, *, is_due: np.ndarray[tuple[int], n
     keep = (owned >= 0) & ~is_due[owned]
     at, theirs = number_array(first[keep]), number_array(owned[keep])
     columns = {name: rows[name].take(at) if name in rows.column_names else blank(len(at)) for name in column_names(items)}
-    others = items_table(items["id"].take(theirs), rows["source"].take(at), items["label"].take(theirs), columns=columns)
+    members = items["member"].take(theirs) if "member" in items.column_names else None
+    sources, labels = rows["source"].take(at), items["label"].take(theirs)
+    others = items_table(items["id"].take(theirs), sources, labels, members=members, columns=columns)
     # A column of few values among these may be one of many among all.
     return others.cast(items.schema) if others.schema != items.schema else others

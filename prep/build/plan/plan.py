@@ -16,7 +16,7 @@ import numpy.typing as npt
 from manifests.manifest import Manifest
 from manifests.rows.buffers import Positions, coded_array, codes_of, number_array
 from manifests.rows.table import select, strings, value
-from prep.build.plan.row_owners import owners_of
+from prep.build.plan.row_owners import of_failed_files, owners_of
 from prep.build.scan.existing_shards import Damage, Look, damage_of
 from prep.build.state.fingerprints import Prints, as_prints, print_array
 from prep.sources.listing import Failure
@@ -94,8 +94,8 @@ class Plan:
             return self.gone_rows
         failed = {failure.id for failure in failures}
         ids = strings(rows["id"].take(number_array(self.gone_rows)))
-        left = [id_ not in failed and record_id_of(id_) not in failed for id_ in ids]
-        return self.gone_rows[np.array(left, dtype=np.bool_)]
+        left = np.array([id_ not in failed and record_id_of(id_) not in failed for id_ in ids], dtype=np.bool_)
+        return self.gone_rows[left & ~of_failed_files(rows, failures)[self.gone_rows]]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from manifests.manifest import Manifest
 from manifests.rows import arrow
-from manifests.rows.buffers import fixed, number_array, positions_of
+from manifests.rows.buffers import number_array, positions_of
 from manifests.rows.names import collisions
 from manifests.rows.table import select, strings
 from prep.build.plan.failed_items import FailedItems, failed_items
@@ -20,11 +20,13 @@ from prep.build.recipe.options import BuildOptions, filled_splits, stored_option
 from prep.build.recipe.recipe import Recipe, ShardOptions, differences
 from prep.build.recipe.resolve import is_settled, resolve_recipe, settled_before
 from prep.build.recipe.trusted_code import with_named_code, with_stored_code
+from prep.build.scan.containers import with_other_members
 from prep.build.scan.existing_shards import Look
 from prep.build.scan.scan import Scan, read_contents, scan, unreadable
 from prep.build.stage.output import load_existing
 from prep.build.state.fingerprints import Prints, content_prints, no_prints, print_array, stat_prints
-from prep.build.state.state import State, remembered_items, together
+from prep.build.state.state import State, remembered_items
+from prep.build.state.together import together
 from prep.errors import SourceError, UsageError
 from prep.parallel.executors import Workers
 from prep.progress.report import Reporter
@@ -133,6 +135,7 @@ def prepare(
     state = state.with_headers_of(listing.format)
     is_surveyed = isinstance(reader, SurveyedReader)
     later = may_survey_later and again is None and is_surveyed and is_settled(listing.format, shards)
+    later = later and listing.other_members is None  # of which it would forget
     seen = scan(due, state, workers, report, header=not later, content=bool(options.checksum), stop_after=options.stop_after_failures)
     failures = [*due.failures, *seen.failures]
     if again is not None and old is not None:
@@ -165,7 +168,9 @@ def prepare(
         stay = 0 if gone is None else len(gone)
         notes = [f"retry: {found:,} of {counted(len(failed), 'raw item')} that failed; rows that stay as they are: {stay:,}"]
     _tell(report, notes)
-    newer = State(items=_remembered(seen, by_stat), recipe=recipe.digest, read_by=state.read_by, about=state.about)
+    known = _remembered(seen, by_stat)
+    known = with_other_members(known, listing) if reader.has_members else known
+    newer = State(items=known, recipe=recipe.digest, read_by=state.read_by, about=state.about)
     return Prepared(
         listing=whole,
         shards=shards,
@@ -347,7 +352,7 @@ def check_label_origin(out: Path, stored: Mapping[str, Any], listing: Listing) -
 
 def _prospect_of(items: pa.Table, by_stat: Prints, recipe_digest: str, *, checksum: bool) -> Prospect:
     """Return the fingerprints by the kind of identity that was asked for, and by the other as far as that is known."""
-    by_content = content_prints(fixed(items["content"]), recipe_digest)
+    by_content = content_prints(items, recipe_digest)
     if checksum:
         return Prospect(wanted=by_content, other=by_stat, by_content=True)
     return Prospect(wanted=by_stat, other=by_content, by_content=False)

@@ -19,7 +19,7 @@ from prep.progress.report import Reporter
 from prep.sources.detect import format_choices
 from prep.sources.folder import LabelFrom
 from prep.sources.listing import Listing
-from prep.sources.table import TableOptions
+from prep.sources.table_options import TableOptions
 
 _INSIDE, _OUTSIDE = "labels", "labels_outside"
 """Keys of the table of labels: its path below SOURCE; or its name, if it lies elsewhere, where only `.prep/` knows the folder."""

@@ -19,7 +19,7 @@ from prep.readers.limits import MAX_RECIPE_BYTES
 from prep.readers.parameters import DTYPE, TEXT, Kind, choice, exact_number, is_int
 from prep.readers.registry import readers_with_option, ready_options
 from prep.sources.detect import SourceOptions, format_choices
-from prep.sources.table import TableOptions
+from prep.sources.table_options import TableOptions
 from prep.splits.spec import SplitSpec
 from prep.transforms.interface.problems import RecipeProblem, found, one_of, refusal
 from prep.transforms.registry import read_transforms, with_code

@@ -1,4 +1,4 @@
-"""Looking into raw files before anything is built: headers, digests of contents; runs in workers."""
+"""Looking into raw files before anything is built: headers, digests of contents, items of container files; runs in workers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from manifests.files.regularfile import open_regular
 from prep.errors import ItemError
@@ -17,6 +18,10 @@ from prep.readers.registry import reader_of
 from prep.readers.system_errors import check_shortage
 from prep.sources.items import Item
 from prep.sources.listing import Failure, failure_of
+from prep.sources.members import members_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +35,7 @@ class LookChunk:
         header: whether to read headers.
         content: whether to read all bytes for their digest.
         whole: options with which to read the items in full, to know whether that can be done; None if not.
+        members: whether to list the items of container files.
     """
 
     root: Path
@@ -38,6 +44,7 @@ class LookChunk:
     header: bool
     content: bool
     whole: ReaderOptions | None = None
+    members: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +55,7 @@ class Looked:
         ids: of the items whose files could be read as far as was asked.
         headers: what their headers say, as items have it; empty if that was not asked.
         contents: SHA-256 of their bytes; empty if that was not asked.
+        members: what `members_of` returns of each; empty if that was not asked.
         failures: of the others.
     """
 
@@ -55,6 +63,7 @@ class Looked:
     headers: Sequence[str]
     contents: Sequence[bytes]
     failures: Sequence[Failure]
+    members: Sequence[pa.Array] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -69,6 +78,7 @@ def look_chunk(chunk: LookChunk) -> Looked:
     ids: list[str] = []
     headers: list[str] = []
     contents: list[bytes] = []
+    members: list[pa.Array] = []
     failures: list[Failure] = []
     reader = reader_of(chunk.format)
     for item in watched(chunk.items):
@@ -76,8 +86,9 @@ def look_chunk(chunk: LookChunk) -> Looked:
         try:
             if chunk.whole is not None:
                 reader.read(os.fspath(path), item.member, Wanted(options=chunk.whole))
-            elif not (chunk.header or chunk.content):
+            elif not (chunk.header or chunk.content or chunk.members):
                 os.stat(path)
+            members += [members_of(reader, path)] if chunk.members else []
             header = [reader.header(os.fspath(path), item.member)] if chunk.header and isinstance(reader, SurveyedReader) else []
             contents += [content_sha256(path)] if chunk.content else []
         except Exception as error:  # noqa: BLE001  # likewise as in `samples_of`
@@ -86,7 +97,7 @@ def look_chunk(chunk: LookChunk) -> Looked:
             continue
         headers += header
         ids.append(item.id)
-    return Looked(ids=ids, headers=headers, contents=contents, failures=failures)
+    return Looked(ids=ids, headers=headers, contents=contents, failures=failures, members=members)
 
 
 def content_sha256(path: Path) -> bytes:

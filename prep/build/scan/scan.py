@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from manifests.rows import arrow
-from manifests.rows.buffers import Positions, number_array, numbers
+from manifests.rows.buffers import Positions, number_array, numbers, positions_of
 from manifests.rows.table import select, strings
 from prep.build.execute.chunk import chunks_of
 from prep.build.scan.headers import LookChunk, Looked, look_chunk
@@ -134,7 +134,7 @@ class _Look:
 
     def __init__(self, seen: Scan, facts: Facts, workers: Workers, report: Reporter) -> None:
         self._root = Path(os.path.abspath(seen.root))  # workers may have another current folder
-        self._format, self._items, self._facts = seen.format, seen.items, facts
+        self._seen, self._format, self._items, self._facts = seen, seen.format, seen.items, facts
         self._workers, self._report = workers, report
 
     def into(
@@ -146,7 +146,9 @@ class _Look:
         whole: ReaderOptions | None = None,
         stop_after: int | None = None,
     ) -> dict[int, Failure]:
-        """Fill in what is known of the files at these positions; return the failures by position."""
+        """Fill in what is known of the items at these positions; return the failures by position."""
+        if content and "member" in self._items.column_names:
+            return self._into_files(positions, header=header, stop_after=stop_after)
         failures: dict[int, Failure] = {}
         for start in range(0, len(positions), arrow.ROWS_AT_ONCE):
             block = positions[start : start + arrow.ROWS_AT_ONCE]
@@ -167,6 +169,21 @@ class _Look:
             left = None if stop_after is None else stop_after - len(failures)
             failed = gather(self._workers, look_chunk, chunks, take=take, what="survey", report=self._report, stop_after=left)
             failures |= {position_of[failure.id]: failure for failure in failed}
+        return dict(sorted(failures.items()))
+
+    def _into_files(self, positions: Positions, *, header: bool, stop_after: int | None) -> dict[int, Failure]:
+        """Do the same, with the content of each file read once for all of its items."""
+        sources = self._items["source"].take(number_array(positions))
+        leaders = positions[positions_of(sources, sources)]
+        seen = replace(self._seen, items=self._items.drop_columns("member"))
+        failed = _Look(seen, self._facts, self._workers, self._report).into(np.unique(leaders), content=True, stop_after=stop_after)
+        self._facts.content[positions] = self._facts.content[leaders]
+        has_failed = np.isin(leaders, list(failed))
+        items = zip(positions[has_failed].tolist(), leaders[has_failed].tolist(), items_at(self._items, positions[has_failed]), strict=True)
+        failures = {position: replace(failed[leader], id=item.id) for position, leader, item in items}
+        if header:
+            left = None if stop_after is None else stop_after - len(failed)
+            failures |= self.into(positions[~has_failed], header=True, stop_after=left)
         return dict(sorted(failures.items()))
 
 

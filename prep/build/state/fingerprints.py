@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from manifests.rows import arrow
-from manifests.rows.buffers import array_of_bytes, fixed, fixed_array, numbers, view
+from manifests.rows.buffers import array_of_bytes, fixed, fixed_array, number_array, numbers, view
+from manifests.rows.table import strings
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,7 +33,7 @@ def no_prints(count: int) -> Prints:
 
 
 def stat_prints(items: pa.Table, recipe_digest: str, known: Prints) -> Prints:
-    """Return the fingerprints of items whose files are told by size and time of change.
+    """Return the fingerprints of items whose files are told by size and time of change, and items of one file by their names.
 
     Args:
         items: with the columns `size` and `mtime`.
@@ -44,22 +45,33 @@ def stat_prints(items: pa.Table, recipe_digest: str, known: Prints) -> Prints:
     due = np.flatnonzero(known == b"")
     for start in range(0, len(due), arrow.ROWS_AT_ONCE):
         block = due[start : start + arrow.ROWS_AT_ONCE]
-        pairs = zip(sizes[block].tolist(), mtimes[block].tolist(), strict=True)
-        prints[block] = [fingerprint(f"stat:{size}:{mtime}", recipe_digest) for size, mtime in pairs]
+        members = _endings(items, block) if "member" in items.column_names else [""] * len(block)
+        each = zip(sizes[block].tolist(), mtimes[block].tolist(), members, strict=True)
+        prints[block] = [fingerprint(f"stat:{size}:{mtime}{member}", recipe_digest) for size, mtime, member in each]
     return prints
 
 
-def content_prints(content: npt.NDArray[np.uint8], recipe_digest: str) -> Prints:
-    """Return the fingerprints of files that are told by content; empty where the digest is all zero, for not known.
+def content_prints(items: pa.Table, recipe_digest: str) -> Prints:
+    """Return the fingerprints of items whose files are told by content; empty where that is not known.
 
     Args:
-        content: SHA-256 of each: uint8, shape (n, 32).
+        items: with the column `content`.
         recipe_digest: of the recipe.
     """
+    content = fixed(items["content"])
     prints = no_prints(len(content))
-    for row in np.flatnonzero(content.any(axis=1)).tolist():
-        prints[row] = fingerprint(f"sha256:{content[row].tobytes().hex()}", recipe_digest)
+    known = np.flatnonzero(content.any(axis=1))
+    for start in range(0, len(known), arrow.ROWS_AT_ONCE):
+        block = known[start : start + arrow.ROWS_AT_ONCE]
+        members = _endings(items, block) if "member" in items.column_names else [""] * len(block)
+        for row, member in zip(block.tolist(), members, strict=True):
+            prints[row] = fingerprint(f"sha256:{content[row].tobytes().hex()}{member}", recipe_digest)
     return prints
+
+
+def _endings(items: pa.Table, rows: npt.NDArray[np.int64]) -> list[str]:
+    """Return what stands behind the identity of the files of some items: which item of a container each is."""
+    return [f":{member}" if member else "" for member in strings(items["member"].take(number_array(rows)))]
 
 
 def as_prints(column: pa.ChunkedArray) -> Prints:

@@ -1,13 +1,14 @@
 """What earlier builds know of each raw file, so that an unchanged one is not opened again: `.prep/state.arrow`. Safe to delete.
 
-One row per raw file, as it was when it was last looked into; what the last build was asked for stands in the file's metadata.
+One row per raw file, or per item of a container file, as it was when it was last looked into; what the last build was asked for stands in
+the file's metadata.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,14 +20,13 @@ from manifests.files.atomic import replacing
 from manifests.format.schema import STATE_FOLDER
 from manifests.rows import arrow
 from manifests.rows.buffers import coded_array, codes_of, fixed, fixed_array, numbers, positions_of
-from manifests.rows.table import select
 from prep.build.state.digests import DIGEST_BYTES
 from prep.build.state.fingerprints import Prints, are_prints, as_prints, no_prints
 from prep.build.state.sealed import UnsealedError, read_sealed, sealed_writer, sound_table
 from prep.readers.headers import parsed
 from prep.readers.reader import SurveyedReader
 from prep.readers.registry import reader_of
-from prep.sources.items import UNKNOWN
+from prep.sources.items import UNKNOWN, item_keys
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,21 +39,23 @@ _UNREADABLE = (OSError, UnsealedError, LookupError, TypeError, ValueError, Attri
 """What reading a file raises that no build of this release has written."""
 
 
-def _schema(*, content: bool) -> pa.Schema:
+def _schema(names: Collection[str] = ()) -> pa.Schema:
+    """Return the schema; with `member` and `content` if these are among the names of columns."""
     pa = arrow.pa
     columns = {
         "source": pa.large_string(),
+        **({"member": pa.large_string()} if "member" in names else {}),
         "size": pa.int64(),
         "mtime": pa.int64(),
         "header": pa.dictionary(pa.int32(), pa.string()),
         "fingerprint": pa.binary(DIGEST_BYTES),
-        **({"content": pa.binary(DIGEST_BYTES)} if content else {}),
+        **({"content": pa.binary(DIGEST_BYTES)} if "content" in names else {}),
     }
     return pa.schema(list(columns.items()))
 
 
 def _nothing() -> pa.Table:
-    table: pa.Table = _schema(content=False).empty_table()
+    table: pa.Table = _schema().empty_table()
     return table
 
 
@@ -63,9 +65,10 @@ class State:
 
     Attributes:
         items: a row per raw file, with `source`, `size`, `mtime`, `header`, `fingerprint` and, if the content of any was read,
-            `content`; as `prep.sources.items` has them.
+            `content`; as `prep.sources.items` has them. A container file has a row for each of its items, with `member`, be they
+            in the dataset or not.
         recipe: digest of the recipe that the fingerprints are for, which are those by size and time.
-        read_by: reader that has read the headers, with its libraries (`reader_key`).
+        read_by: reader that has read the headers and listed the items of container files, with its libraries (`reader_key`).
         about: what the last build was asked for, as JSON has it; empty if none has come to its end.
     """
 
@@ -80,7 +83,7 @@ class State:
         try:
             reader = read_sealed(out / STATE_FOLDER / STATE_NAME)
             head = json.loads(reader.schema.metadata[_ABOUT])
-            items = sound_table(reader, _schema(content="content" in reader.schema.names))
+            items = sound_table(reader, _schema(reader.schema.names))
             if not are_prints(items["fingerprint"]):
                 return cls()
             about, read_by = dict(head["about"]), dict(head["read by"])
@@ -90,10 +93,10 @@ class State:
 
     def save(self, out: Path) -> None:
         """Keep this for later builds; that it cannot be kept is no reason to stop, and costs the next build time."""
-        about = json.dumps({"read by": dict(self.read_by), "recipe": self.recipe, "about": dict(self.about)}).encode()
+        head = {"read by": dict(self.read_by), "recipe": self.recipe, "about": dict(self.about)}
         with contextlib.suppress(OSError), replacing(out / STATE_FOLDER / STATE_NAME, durable=False) as file:
-            items = self.items.select(_schema(content="content" in self.items.column_names).names).unify_dictionaries()
-            items = items.replace_schema_metadata({_ABOUT: about})
+            items = self.items.select(_schema(self.items.column_names).names).unify_dictionaries()
+            items = items.replace_schema_metadata({_ABOUT: json.dumps(head).encode()})
             with sealed_writer(file, items.schema) as writer:
                 writer.write_table(items)
 
@@ -115,10 +118,11 @@ class State:
         return replace(self, items=self.items.set_column(self.items.column_names.index("header"), "header", header), read_by=key)
 
     def places_of(self, items: pa.Table) -> npt.NDArray[np.int64]:
-        """Return where the file of each item stands among those that are known, changed since or not: int64; -1 for nowhere."""
-        if self.items["source"].equals(items["source"]):
-            return np.arange(len(items))
-        return positions_of(items["source"], self.items["source"])
+        """Return where each item stands among those that are known, its file changed since or not: int64; -1 for nowhere."""
+        if not len(self.items):
+            return np.full(len(items), -1)
+        known, sought = item_keys(self.items), item_keys(items)
+        return np.arange(len(items)) if known.equals(sought) else positions_of(sought, known)
 
     def unchanged(self, items: pa.Table, places: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """Return which items' files are as they were when they were last looked at, by size and time: bool, shape (n,)."""
@@ -224,21 +228,5 @@ class Facts:
 
 def remembered_items(items: pa.Table) -> pa.Table:
     """Return the columns of items that are remembered; those whose content nobody has read have none."""
-    names = ["source", "size", "mtime", "header", "fingerprint"]
-    return items.select([*names, "content"] if fixed(items["content"]).any() else names)
-
-
-def together(older: State, newer: State) -> State:
-    """Return what both say, of a file of which both know something what the newer one says."""
-    others = select(older.items, positions_of(older.items["source"], newer.items["source"]) < 0)
-    if older.recipe != newer.recipe:
-        others = _with_zeros(others.drop_columns("fingerprint"), "fingerprint")
-    parts = [others, newer.items]
-    if any("content" in part.column_names for part in parts):
-        parts = [part if "content" in part.column_names else _with_zeros(part, "content") for part in parts]
-    items = arrow.pa.concat_tables([part.select(parts[-1].column_names) for part in parts])
-    return State(items=items.combine_chunks(), recipe=newer.recipe, read_by=newer.read_by, about=older.about)
-
-
-def _with_zeros(items: pa.Table, name: str) -> pa.Table:
-    return items.append_column(name, fixed_array(np.zeros((len(items), DIGEST_BYTES), dtype=np.uint8)))
+    kept = items if fixed(items["content"]).any() else items.drop_columns("content")
+    return kept.select(_schema(kept.column_names).names)

@@ -17,7 +17,7 @@ from prep.cli.flags.value_types import FoldersParam, LabelKindParam, ScaleParam,
 from prep.errors import UsageError
 from prep.readers.registry import readers_with_option, ready_options
 from prep.sources.detect import SourceOptions, format_choices
-from prep.sources.table import TableOptions
+from prep.sources.table_options import TableOptions
 from prep.splits.spec import SplitSpec, parse_fractions
 
 Command = TypeVar("Command", bound=Callable[..., Any])

@@ -252,7 +252,7 @@ def _complete(union: Union, written: dict[str, WrittenShard]) -> pd.DataFrame:
         frame[array_column(array, "path")] = paths
         for name in ("shape", "dtype", "sha256"):
             frame[array_column(array, name)] = [getattr(shard, name) if shard else "" for shard in found]
-    for name in ("source", "fingerprint"):
+    for name in ("source", "member", "fingerprint"):
         if name in union.a.frame.columns or name in union.b.frame.columns:
             a, b = (dict(zip(manifest.frame["id"], _column(manifest, name), strict=True)) for manifest in (union.a, union.b))
             frame[name] = [b[id_] if id_ in union.from_b else a[id_] for id_ in ids]

@@ -33,7 +33,7 @@ from prep.splits.columns import ABSENT_KEYS
 MERGED = {"format": "merged"}
 """The recipe of a dataset that no single build could make again."""
 
-FILE_COLUMNS = ("path", "row", "shape", "dtype", "sha256", "source", "fingerprint")
+FILE_COLUMNS = ("path", "row", "shape", "dtype", "sha256", "source", "member", "fingerprint")
 """Columns that tell of a shard: they come from the dataset that the shard comes from."""
 
 _GIVEN = "source"

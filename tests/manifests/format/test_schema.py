@@ -73,7 +73,8 @@ def test_the_classes_a_label_names(label: str, names: tuple[str, ...]) -> None:
 
 
 def test_the_columns_of_the_contract() -> None:
-    assert COLUMN_NAMES == ("id", "label", "split", "group", "fold", "path", "row", "shape", "dtype", "sha256", "source", "fingerprint")
+    of_rows, of_shards = ("id", "label", "split", "group", "fold"), ("path", "row", "shape", "dtype", "sha256")
+    assert (*of_rows, *of_shards, "source", "member", "fingerprint") == COLUMN_NAMES
     assert [column.name for column in COLUMNS if column.required] == ["id"]
 
 

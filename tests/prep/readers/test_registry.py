@@ -5,8 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
-import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -99,29 +98,6 @@ RULED = """
 """A package with a reader of `.txt` files of numbers, whose headers settle an option of its own."""
 
 Install = Callable[..., None]
-
-
-@pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
-    """Return a function that makes packages look installed: what is imported from each, and its entry points."""
-
-    def forget() -> None:
-        for cached in (names_by_suffix, registry._entry_points, registry._registered):
-            cached.cache_clear()
-
-    def add(package: str, code: str, *entry_points: str) -> None:
-        folder = tmp_path / "packages" / package
-        info = folder / f"{package}-1.0.dist-info"
-        info.mkdir(parents=True)
-        (folder / f"{package}.py").write_text(textwrap.dedent(code))
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text("\n".join(["[shardfeed.readers]", *entry_points]))
-        monkeypatch.syspath_prepend(folder)
-        forget()
-
-    yield add
-    monkeypatch.undo()
-    forget()
 
 
 def refused(source: Path, capsys: pytest.CaptureFixture[str]) -> str:

@@ -11,7 +11,7 @@ from manifests.rows.table import strings
 from prep.errors import SourceError, UsageError
 from prep.sources.detect import SourceOptions, list_source
 from prep.sources.listing import Listing
-from prep.sources.table import TableOptions
+from prep.sources.table_options import TableOptions
 
 
 def check_usage(source: Path, why: str, **options: Any) -> None:

@@ -13,7 +13,8 @@ from prep.errors import SourceError, UsageError
 from prep.sources.files import list_files
 from prep.sources.items import COLUMN, column_names
 from prep.sources.listing import Failure, Listing
-from prep.sources.table import TableOptions, list_table
+from prep.sources.table import list_table
+from prep.sources.table_options import TableOptions
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from manifests.rows.table import rows_of
-from prep.build.plan.row_owners import owners_of
+from prep.build.plan.row_owners import of_failed_files, owners_of
+from prep.sources.listing import Failure
 
 
 def owners(rows: dict[str, str], records: dict[str, str]) -> dict[str, str]:
@@ -43,3 +44,19 @@ def samples(id_: str, count: int = 3) -> dict[str, str]:
 )
 def test_whose_a_row_is(rows: dict[str, str], records: dict[str, str], expected: dict[str, str]) -> None:
     assert owners(rows, records) == expected
+
+
+def test_two_items_of_one_file_are_told_apart() -> None:
+    """Of which the one is called as a sample of the other."""
+    items = rows_of({"id": ["f/a", "f/a-0001"], "source": ["f.h5"] * 2, "member": ["a", "a-0001"]})
+    ids = [f"f/a-{number:04d}" for number in range(3)]
+    rows = rows_of({"id": [*ids, "f/a-0001-0000"], "source": ["f.h5"] * 4, "member": ["a", "a", "a", "a-0001"]})
+    assert owners_of(rows.take([0, 1, 2]), items).tolist() == [0, 0, 0]
+    assert owners_of(rows.sort_by("id"), items).tolist() == [0, 0, 1, 0]
+
+
+def test_rows_of_a_file_that_failed_as_a_whole() -> None:
+    rows = rows_of({"id": ["f/a", "g/a", "h"], "source": ["f.h5", "g.h5", "h.h5"]})
+    failures = [Failure(id=id_, source=source, stage="read", error="") for id_, source in (("", "f.h5"), ("h", "h.h5"), ("", "x.h5"))]
+    assert of_failed_files(rows, failures).tolist() == [True, False, False]
+    assert of_failed_files(rows.select(["id"]), failures).tolist() == [False] * 3

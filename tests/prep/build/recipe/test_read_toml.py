@@ -19,7 +19,7 @@ from prep.build.recipe.write_toml import recipe_text
 from prep.errors import UsageError
 from prep.readers.limits import MAX_RECIPE_BYTES
 from prep.sources.detect import SourceOptions
-from prep.sources.table import TableOptions
+from prep.sources.table_options import TableOptions
 from prep.splits.spec import SplitSpec
 from prep.transforms.cast import Cast
 from prep.transforms.gray import Gray

@@ -16,7 +16,8 @@ import pytest
 from manifests.rows.buffers import coded_array
 from prep.build.state.fingerprints import no_prints, print_array
 from prep.build.state.sealed import read_sealed, sealed_bytes
-from prep.build.state.state import STATE_NAME, Facts, State, last_about, reader_key, remembered_items, together
+from prep.build.state.state import STATE_NAME, Facts, State, last_about, reader_key, remembered_items
+from prep.build.state.together import together
 from prep.readers.images.header import ImageFacts, header_text
 from prep.sources.items import UNKNOWN, items_table
 
@@ -188,3 +189,29 @@ def test_facts_are_put_into_columns_and_taken_from_them() -> None:
     assert again.have_header.tolist() == [False, True, True, True]
     again.set_headers([0], ["two"])
     assert again.put_into(table)["header"].to_pylist() == ["two", *HEADERS[1:]]
+
+
+def of_members(*members: str, mtime: int = 7) -> State:
+    """Return what is known of items of one file."""
+    count = len(members)
+    table = items_table(list(members), ["f.h5"] * count, members=list(members), sizes=np.ones(count), mtimes=np.full(count, mtime))
+    table = (
+        Facts(count).put_into(table).append_column("fingerprint", print_array(np.array([print_of(name) for name in members], dtype="S32")))
+    )
+    return State(items=remembered_items(table), recipe="r")
+
+
+def test_items_of_one_file_are_known_by_their_names(out: Path) -> None:
+    state = of_members("a", "b", "c")
+    state.save(out)
+    assert State.load(out).equals(state)
+    now = items_table(["x", "y", "z"], ["f.h5", "f.h5", "a"], members=["c", "d", ""], sizes=np.ones(3), mtimes=np.full(3, 7))
+    places = state.places_of(now)
+    assert places.tolist() == [2, -1, -1]
+    assert state.known_prints(now, places, "r").tolist() == [print_of("c"), b"", b""]
+
+
+def test_of_two_memories_of_one_file_each_item_counts() -> None:
+    both = together(of_members("a", "b"), of_members("b", "c", mtime=8))
+    assert (both.items["member"].to_pylist(), both.items["mtime"].to_pylist()) == (["a", "b", "c"], [7, 8, 8])
+    assert together(known("a.png"), of_members("b")).items["member"].to_pylist() == ["", "b"]
