@@ -1,4 +1,4 @@
-"""Writing a sample's array as a shard: plain `.npy`, version 1.0, C order, little-endian."""
+"""Writing a sample's arrays as shards: plain `.npy`, version 1.0, C order, little-endian."""
 
 from __future__ import annotations
 
