@@ -21,7 +21,7 @@ from prep.build.commit.summary import BuildSummary
 from prep.build.commit.unchanged import is_unchanged, request_of
 from prep.build.execute.chunk import BuildChunk, Built, build_chunk, chunks_of
 from prep.build.execute.journal import Collected, nothing_written
-from prep.build.late_survey import DepthsMet, survey_built
+from prep.build.late_survey import KindsMet, survey_built
 from prep.build.moves import copy_moved
 from prep.build.plan.prepare import Prepared, prepare
 from prep.build.recipe.last_build import about_build, given_source, with_remembered
@@ -251,16 +251,16 @@ def _build_rest(
     failed, sure = len(prepared.failures), len(plan.items) - count + len(collected)
     if stop_after is not None and failed >= stop_after:
         raise stopped(failed, 0, len(left), "build")
-    depths = DepthsMet(prepared) if prepared.awaits_survey else None
+    kinds = KindsMet(prepared) if prepared.awaits_survey else None
 
     def take(built: Built) -> None:
         for written in built.written:
             collected.add(written)
-            if depths is not None:
-                depths.add(written, collected)
+            if kinds is not None:
+                kinds.add(written, collected)
 
-    if depths is not None:
-        depths.add(collected.table(), collected)
+    if kinds is not None:
+        kinds.add(collected.table(), collected)
     return gather(
         workers,
         build_chunk,

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from manifests.format.npyfile import AnyArray
+from prep.readers.parameters import DTYPE, param
 from prep.transforms.interface.convert_values import convert_values
-from prep.transforms.interface.parameters import DTYPE, param
 from prep.transforms.interface.transform import Transform
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from manifests.format.npyfile import AnyArray
+from prep.readers.parameters import FACTOR, FLOAT_DTYPE, param
 from prep.transforms.interface.convert_values import Scale as Factor
 from prep.transforms.interface.convert_values import convert_values
-from prep.transforms.interface.parameters import FACTOR, FLOAT_DTYPE, param
 from prep.transforms.interface.transform import Transform
 
 

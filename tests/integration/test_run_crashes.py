@@ -3,6 +3,7 @@ build ends as if nothing had been."""
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -110,6 +111,8 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
 
     yield sized
     if os.path.ismount(folder):  # and a worker that is about to end may still have a file open there
+        # An error that a worker has raised and the frames that it went through hold each other, and with them the state that is mapped.
+        gc.collect()
         until(lambda: not subprocess.run(["umount", folder], capture_output=True, check=False).returncode, "the disk to be free")  # noqa: S607
 
 

@@ -27,6 +27,7 @@ from prep.build.plan.prepare import Prepared, none_usable
 from prep.build.stage.stage import WorkArea
 from prep.parallel.executors import Workers
 from prep.progress.report import Reporter
+from prep.readers.reader import SurveyedReader
 from prep.readers.registry import reader_of
 from prep.sources.listing import Failure
 
@@ -71,7 +72,7 @@ def commit(
     before = {} if old is None else old.metadata.statistics
     metadata = replace(metadata, statistics=dataset_statistics(rows, metadata, before, moments, report))
     moments.keep()  # before the journal goes
-    if not reader_of(prepared.recipe.format).surveyed and metadata.array is not None and not metadata.array.is_fixed:
+    if not isinstance(reader_of(prepared.recipe.format), SurveyedReader) and metadata.array is not None and not metadata.array.is_fixed:
         report.note(f"arrays: {metadata.array}; a batch needs one shape and dtype")
     new_ids = _in_order(written_ids(plan.to_build, written))
     sha256 = area.commit(rows, metadata, failures, new_ids, _lost_ids(old, rows))

@@ -38,7 +38,6 @@ from manifests.rows import arrow
 from manifests.rows.buffers import (
     Positions,
     array_of_bytes,
-    codes_of,
     few_valued,
     fixed_array,
     number_array,
@@ -53,7 +52,6 @@ from prep.build.execute.shards import WrittenShard, of_each_kind, shard_bytes
 from prep.build.state.fingerprints import Prints, as_prints
 from prep.build.state.moments import decode_moments, moment_bytes
 from prep.build.state.sealed import UnsealedError, read_sealed, sealed_bytes, sound_table
-from prep.readers.header import parse_header
 from prep.readers.limits import MAX_SAMPLES
 from prep.sources.items import Item
 from prep.sources.numbered_samples import sample_ids
@@ -250,9 +248,6 @@ def _problem_of(part: pa.Table) -> str:
     if len(set(items)) < len(items) or name_problems(column) or any(map(name_problem, last)):
         return "unsafe IDs"
     try:
-        for text in codes_of(part["header"])[1]:
-            if text:
-                parse_header(text)
         lengths = of_each_kind(part, _moment_bytes)
         moments = moment_lengths(part["moments"])
         are_moments = are_counted(part["moments"])

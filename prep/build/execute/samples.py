@@ -72,7 +72,8 @@ def samples_of(root: Path, item: Item, recipe: Recipe) -> Made:
     except ItemError as error:
         check_shortage(error, item.source)
         raise StageError(stage, str(error)) from error
-    except MemoryError as error:
+    except Exception as error:  # a reader of another package's may raise anything, and so may a decoder on damaged bytes
+        check_shortage(error, item.source)
         raise StageError(stage, f"{type(error).__name__}: {error}") from error
     if not are_several:
         return Made(samples=[Sample(id=item.id, array=arrays[0])], header=reading.header)
@@ -96,4 +97,4 @@ def _applied(transform: Transform, arrays: Sequence[AnyArray], *, full_range: bo
 def _wanted(recipe: Recipe) -> Wanted:
     first = recipe.transforms[0] if recipe.transforms else None
     at_least = first.size if isinstance(first, Resize) and recipe.size is None else None
-    return Wanted(size=recipe.size, gray=recipe.channels == 1, at_least=at_least, npz_key=recipe.npz_key)
+    return Wanted(options=recipe.options, size=recipe.size, at_least=at_least)

@@ -17,10 +17,10 @@ from manifests.text import terminal_text
 from prep.build.commit.summary import BuildSummary
 from prep.cli.output import DATA_PROBLEM, DONE, answer
 from prep.errors import UsageError
-from prep.numbers import exact_number
 from prep.parallel.dask_cluster import open_dask
 from prep.progress.events import JsonReporter
 from prep.progress.report import Reporter, SilentReporter, StderrReporter
+from prep.readers.parameters import exact_number
 from prep.sources.listing import Failure
 
 Command = TypeVar("Command", bound=Callable[..., Any])

@@ -428,7 +428,11 @@ def test_a_recipe_survives_its_toml(
 ) -> None:
     transforms, problems = read_transforms(tables)
     assert problems == []
-    shards = ShardOptions.of_transforms(list(transforms.values()), dtype=dtype, color=color, npz_key=npz_key)
+    shards = ShardOptions.of_transforms(
+        list(transforms.values()),
+        dtype=dtype,
+        reader={name: value for name, value in {"color": color, "npz_key": npz_key}.items() if value is not None},
+    )
     options = BuildOptions(
         source=SourceOptions(labels=tmp_path / "labels.csv", table=TableOptions(label_columns=tuple(label_columns))),
         shards=shards,
