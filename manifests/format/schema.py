@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from manifests.files.regularfile import STATE_FOLDER as STATE_FOLDER  # noqa: PLC0414  # a name of the schema, too
+
 SCHEMA_VERSION = 1
 """Version of the manifest and dataset.json; newer versions are refused."""
 
@@ -16,7 +18,6 @@ PARQUET_NAME = "manifest.parquet"
 """Read if there is no `manifest.csv`."""
 METADATA_NAME = "dataset.json"
 FAILURES_NAME = "failures.csv"
-STATE_FOLDER = ".prep"
 
 LABEL_SEPARATOR = ";"
 """Separates the classes of a sample that has several: `cat;indoor`."""

@@ -8,6 +8,7 @@ what the record says, again if it was interrupted, and then removes it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import itertools
 import os
@@ -22,6 +23,7 @@ from manifests.errors import UnfinishedCommitError
 from manifests.files.atomic import sync_folder
 from manifests.files.durable import sync_below
 from manifests.files.lock import locked
+from manifests.files.regularfile import open_regular
 from manifests.format.names import SHARD_FOLDER, collisions, default_path, file_and_folder_clashes, resolve_inside
 from manifests.format.schema import FAILURES_NAME, MANIFEST_NAME, METADATA_NAME, STATE_FOLDER
 from manifests.rows import arrow
@@ -63,6 +65,7 @@ def begin_changeover(root: Path, *, added: Any, removed: Any, failures: Failures
     """
     stage = root / STAGE_FOLDER
     added, removed = string_column(added), string_column(removed)
+    check_folders(root, added, removed)
     for folder in _folders_of(added):
         # Where a shard that will be removed is in the way, the folder is made later.
         with contextlib.suppress(FileExistsError, NotADirectoryError):
@@ -72,6 +75,17 @@ def begin_changeover(root: Path, *, added: Any, removed: Any, failures: Failures
     change = Changeover(manifest=_digest(stage / MANIFEST_NAME), added=added, removed=removed, failures=failures)
     write_record(change, root / RECORD)
     return change
+
+
+def check_folders(root: Path, *columns: pa.ChunkedArray) -> None:
+    """Check that shards of these IDs would lie within a dataset: what a link leads to is somebody else's.
+
+    Raises:
+        OSError: a folder leads out of the dataset.
+    """
+    led_out = next((folder for folder in _folders_of(*columns) if resolve_inside(root, folder) is None), None)
+    if led_out is not None:
+        raise OSError(errno.ELOOP, "it leads out of the dataset through a link; remove the link", os.fspath(root / led_out))
 
 
 def finish_if_begun(root: Path) -> None:
@@ -291,5 +305,5 @@ def _first_lost(root: Path, added: pa.ChunkedArray) -> str | None:
 
 
 def _digest(path: Path) -> str:
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -26,6 +26,7 @@ from prep.build.moves import copy_moved
 from prep.build.plan.prepare import Prepared, prepare
 from prep.build.recipe.last_build import about_build, given_source, with_remembered
 from prep.build.recipe.options import BuildOptions
+from prep.build.recipe.trusted_code import remember_code
 from prep.build.scan.background_listing import looking_ahead
 from prep.build.scan.existing_shards import Look, damage_of
 from prep.build.stage.failures_csv import read_failures
@@ -118,6 +119,8 @@ def build_shards(
         done = replace(prepared.state, about=about_build(Path(source), options) | {"request": request})
         if not done.equals(state):
             done.save(out)
+        if prepared.shards.have_users_code:
+            remember_code(out, prepared.shards, report)
         report.log(f"done: {summary}")
         return summary
 

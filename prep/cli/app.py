@@ -17,6 +17,7 @@ from manifests.text import terminal_text
 from prep.cli.output import DATA_PROBLEM, DONE, INTERRUPTED, TERMINATED, WRONG_USAGE
 from prep.errors import PrepError, UsageError
 from prep.parallel.interrupts import COMPLETED, GOES_ON, KEPT, Terminated, sigterm_raises
+from prep.progress.report import write_stderr
 
 _HOMES = {
     "adopt": ("adopt", "adopt"),
@@ -73,7 +74,7 @@ def _kept_by(error: BaseException) -> str:
 
 
 def _failed(arguments: Sequence[str], message: str, code: int) -> int:
-    click.echo(terminal_text(f"error: {message}", keep="\n"), err=True)
+    write_stderr(terminal_text(f"error: {message}", keep="\n"))
     if "--json" in arguments:
         click.echo(json.dumps({"error": message, "exit_code": code}, ensure_ascii=True, indent=2))
     return code

@@ -15,6 +15,7 @@ from prep.datasets.diff.diff import diff_datasets, difference_text
 from prep.datasets.merge.merge import merge_datasets
 from prep.datasets.merge.union import MergeOptions
 from prep.errors import ConflictError
+from prep.progress.report import write_stderr
 
 
 @click.command(short_help="Show how dataset B differs from dataset A.")
@@ -75,7 +76,7 @@ def merge(
     except ConflictError as error:
         if not as_json:
             raise
-        click.echo(terminal_text(f"error: {error}", keep="\n"), err=True)
+        write_stderr(terminal_text(f"error: {error}", keep="\n"))
         told = {"error": error.message, "exit_code": DATA_PROBLEM, "conflicts": list(error.conflicts)}
         click.echo(json.dumps(told, default=vars, ensure_ascii=True, indent=2))
         return DATA_PROBLEM

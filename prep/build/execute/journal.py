@@ -317,7 +317,8 @@ def read_parts(left: Path, damaged: list[Path]) -> Iterator[pa.Table]:
 def due_rows(left: Path, part: pa.Table, due: pa.Table, is_done: npt.NDArray[np.bool_]) -> tuple[pa.Table, bool]:
     """Return the rows of a part that need not be built again, with their `position`: each shard is there in its full size.
 
-    And whether that goes for all rows of the part, those of items that were found already included.
+    And whether that goes for all rows of the part whose shard is there, those of items that were found already included: of a build that
+    was killed once its shards were in place, the part is left alone.
 
     What was built from another state of the raw item or by another recipe does not count.
 
@@ -333,11 +334,12 @@ def due_rows(left: Path, part: pa.Table, due: pa.Table, is_done: npt.NDArray[np.
     good[good] = as_prints(part["fingerprint"])[good] == wanted[at[good]]
     sizes = of_each_kind(part, shard_bytes).tolist()
     paths = shard_paths(part)
-    good &= np.fromiter((_is_there(f"{left}/{path}", size) for path, size in zip(paths, sizes, strict=True)), np.bool_, len(paths))
+    there = np.fromiter((_is_there(f"{left}/{path}", size) for path, size in zip(paths, sizes, strict=True)), np.bool_, len(paths))
+    good &= there
     starts = _starts(part)
     counts = np.diff(starts, append=len(part))
     good = np.repeat(np.logical_and.reduceat(good, starts), counts)
-    are_all = bool(good.all())
+    are_all = bool((good | ~there).all())
     good[good] = ~is_done[at[good]]  # a chunk that was done twice may be told of twice
     owner = np.repeat(np.arange(len(starts)), counts)
     first = np.full(len(due), -1, dtype=np.int64)

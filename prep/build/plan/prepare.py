@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from prep.build.plan.plan import ADD, KEEP, MOVE, REBUILD, Plan, Prospect, make_
 from prep.build.recipe.options import BuildOptions, filled_splits, stored_options
 from prep.build.recipe.recipe import Recipe, ShardOptions, differences
 from prep.build.recipe.resolve import is_settled, resolve_recipe, settled_before
+from prep.build.recipe.trusted_code import with_named_code, with_stored_code
 from prep.build.scan.existing_shards import Look
 from prep.build.scan.scan import Scan, read_contents, scan, unreadable
 from prep.build.stage.output import load_existing
@@ -214,8 +214,11 @@ def _asked(listing: Listing, out: Path, options: BuildOptions, failed: Sequence[
     if failed is not None and old is None:
         raise UsageError(f"{out}: is not a dataset; build it first")
     stored = old.metadata.recipe if old else {}
-    given = options.shards if options.whole else options.shards.filled_from(stored_options(out, stored, options.forget))
-    shards = given.with_code((os.getcwd(),))
+    shards = given = options.shards if options.whole else options.shards.filled_from(stored_options(out, stored, options.forget))
+    if given.have_users_code and (options.whole or options.shards.transforms is not None):
+        shards = with_named_code(given)
+    elif given.have_users_code:
+        shards = with_stored_code(given, out, stored_options(out, stored), allow=options.allow_code)
     splits = filled_splits(options.splits, old.metadata.splits if old else {}, options.forget)
     notes = check_labels(listing, old.metadata.labels if old else {})
     if failed is not None and old is not None:

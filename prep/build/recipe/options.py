@@ -66,6 +66,8 @@ class BuildOptions:
         whole: whether `shards` are a whole recipe, of which nothing is taken from the dataset that is there.
         only_failed: build what is in failures.csv and nothing else: every other row stays as it is, whatever became of its raw item,
             and what is new in the source stays out.
+        allow_code: run the functions (`module:function`) that the recipe of the dataset there names, and remember for this user that it
+            may. Functions that `shards` name are run in any case; else one is run only if this user has approved it for this dataset.
         forget: options of the last build, by their names in `REMEMBERED`, that are at their default unless they are given.
     """
 
@@ -79,6 +81,7 @@ class BuildOptions:
     stop_after_failures: int | None = None
     whole: bool = False
     only_failed: bool = False
+    allow_code: bool = False
     forget: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

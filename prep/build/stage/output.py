@@ -38,13 +38,18 @@ def check_output(source_root: Path, out: Path) -> None:
     finish_if_begun(out)
     if (out / METADATA_NAME).is_file():
         return
-    foreign = [name for name in entries(out) if name != SHARD_FOLDER or _holds_files(out / name)]
+    foreign = foreign_entries(out)
     if foreign:
         raise UsageError(f"{out}: holds files that are no dataset of prep's ({shown(foreign, 3)}); choose an empty or new folder")
 
 
+def foreign_entries(out: Path) -> list[str]:
+    """Return what a folder, if there is one, holds besides the state of builds and the empty folders that a killed command may leave."""
+    return [name for name in entries(out) if name != SHARD_FOLDER or _holds_files(out / name)]
+
+
 def _holds_files(folder: Path) -> bool:
-    """Return whether anything but folders is below a folder: a build that was killed in its last moments may leave those."""
+    """Return whether anything but folders is below a folder."""
     return not folder.is_dir() or any(names for _, _, names in os.walk(folder))
 
 

@@ -17,7 +17,7 @@ from manifests.files.atomic import TEMPORARY_PREFIX
 from manifests.format.metadata import Metadata, write_metadata
 from manifests.format.schema import FAILURES_NAME, MANIFEST_NAME, METADATA_NAME, STATE_FOLDER
 from manifests.storage.commit_record import Failures
-from manifests.storage.commitlog import RECORD, STAGE_FOLDER, begin_changeover, finish_changeover
+from manifests.storage.commitlog import RECORD, STAGE_FOLDER, begin_changeover, check_folders, finish_changeover
 from manifests.storage.store import write_manifest
 from prep.build.execute.journal import Collected, due_rows, read_parts
 from prep.build.stage.failures_csv import write_failures
@@ -69,12 +69,13 @@ class WorkArea:
             spares_others: refuse to let go what an earlier build has done of other items.
 
         Raises:
-            OutputError: the folder cannot be written.
+            OutputError: the folder cannot be written, or shards of the items would lie outside it, behind a link.
             UsageError: an earlier build has done other items, which are to be spared.
         """
         is_done = np.zeros(len(due), dtype=np.bool_)
         collected, damaged = Collected(), list[Path]()
         try:
+            check_folders(self.out, due["id"])
             for left in self.left:
                 remove_links(left)
             if spares_others and not all(are_all for _, _, are_all in self._left_rows(due, is_done.copy(), [])):
@@ -170,9 +171,9 @@ def work_area(out: Path, *, keeps_parts: bool = True) -> Iterator[WorkArea]:
         stack.callback(_remove_empty_ones, made)
         is_ours = False
         try:
-            state.mkdir(parents=True, exist_ok=True)
             if state.is_symlink():
                 raise OutputError(f"{state}: is a link; what a build lays out must be on the dataset's own disk; remove the link")
+            state.mkdir(parents=True, exist_ok=True)
             stack.enter_context(locked(state))
             is_ours = True
             finish_changeover(out)

@@ -142,8 +142,19 @@ def reader_options_of(values: Mapping[str, Any]) -> dict[str, Any]:
     return given
 
 
+def allow_code_option(command: Command) -> Command:
+    """Add the option that lets a dataset's own functions run."""
+    return click.option(
+        "--allow-code",
+        is_flag=True,
+        help="Run the functions (module:function) that the stored recipe of OUT names, and remember that you approve them. Functions "
+        "in --recipe need no approval.",
+    )(command)
+
+
 def source_options(command: Command) -> Command:
     """Add the arguments and options that say what to build, for the commands that share them."""
+    command = allow_code_option(command)
     command = click.option(
         "--forget",
         multiple=True,
@@ -186,6 +197,7 @@ def build_options(values: dict[str, Any]) -> BuildOptions:
         checksum=values.get("checksum"),
         item_timeout=values.get("item_timeout"),
         stop_after_failures=values.get("stop_after_failures"),
+        allow_code=values.get("allow_code", False),
         forget=tuple(values.get("forget", ())),
     )
     return flags if recipe_build is None else with_flags(recipe_build, flags)

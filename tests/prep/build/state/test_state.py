@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,19 @@ def test_what_is_known_holds_for_files_that_are_unchanged() -> None:
 @pytest.mark.parametrize("damage", [b"", b"x", b"shardfeed state 1\n"])
 def test_a_damaged_memory_is_none(damage: bytes, out: Path) -> None:
     (out / ".prep" / STATE_NAME).write_bytes(damage)
+    assert State.load(out).equals(State())
+    assert last_about(out) == {}
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+def test_a_link_or_a_pipe_in_its_place_is_none(kind: str, out: Path) -> None:
+    known("a.png").save(out)
+    path = out / ".prep" / STATE_NAME
+    path.rename(out / "elsewhere")
+    if kind == "link":
+        path.symlink_to(out / "elsewhere")
+    else:
+        os.mkfifo(path)
     assert State.load(out).equals(State())
     assert last_about(out) == {}
 
