@@ -17,7 +17,7 @@ from manifests.format.names import default_path
 from manifests.format.npyfile import AnyArray
 from prep.build.execute.journal import Done, write_part
 from prep.build.execute.samples import Made, samples_of
-from prep.build.execute.shards import NewShard, write_shards
+from prep.build.execute.shards import NewShard, path_problem, write_shards
 from prep.build.recipe.recipe import Recipe
 from prep.errors import OutputError, StageError
 from prep.parallel.watchdog import stop_clock, watched
@@ -144,7 +144,14 @@ class _Held:
         self._deadline = time.monotonic() + PART_SECONDS
 
     def add(self, item: Item, made: Made) -> None:
-        """Take an item's samples."""
+        """Take an item's samples.
+
+        Raises:
+            StageError: the path of a sample's shard is longer than the system takes.
+        """
+        problem = next(filter(None, (path_problem(self._chunk.target, sample.id) for sample in made.samples)), None)
+        if problem is not None:
+            raise StageError("write", problem)
         if any(_is_part_of_more(sample.array) for sample in made.samples):
             made = replace(made, samples=[replace(sample, array=sample.array.copy()) for sample in made.samples])
         self._made.append((item, made))

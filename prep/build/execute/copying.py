@@ -14,7 +14,7 @@ from manifests.format.names import default_path, resolve_inside
 from manifests.format.npyfile import read_row
 from manifests.format.schema import format_shape
 from manifests.format.shardfacts import read_shard
-from prep.build.execute.shards import WrittenShard, write_shard
+from prep.build.execute.shards import WrittenShard, path_problem, write_shard
 from prep.errors import OutputError
 
 _BLOCK_BYTES = 1 << 20
@@ -70,6 +70,9 @@ def _copy(task: CopyTask, item: CopyItem) -> WrittenShard | str:
     if source is None:
         return "lies outside the dataset once symbolic links are followed"
     target = task.target / default_path(item.id)
+    problem = path_problem(task.target, item.id)
+    if problem is not None:
+        return problem
     try:
         shard = _unpack(item, source, target) if item.row else _copy_file(item.id, source, target)
     except ArrayFileError as error:
