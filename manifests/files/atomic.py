@@ -15,6 +15,8 @@ from manifests.files.regularfile import opened_folder
 TEMPORARY_PREFIX = ".tmp-"
 """Names that begin so are unfinished files; nothing reads them."""
 
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+
 
 @contextlib.contextmanager
 def replacing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
@@ -33,7 +35,7 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
     temporary = TEMPORARY_PREFIX + secrets.token_hex(8)
     with opened_folder(path.parent) as folder:
         try:
-            with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, 0o666, dir_fd=folder)) as file:
+            with os.fdopen(os.open(temporary, _NEW, 0o666, dir_fd=folder), "wb") as file:
                 yield file
                 file.flush()
                 if durable:

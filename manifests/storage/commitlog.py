@@ -65,7 +65,9 @@ def begin_changeover(root: Path, *, added: Any, removed: Any, failures: Failures
     """
     stage = root / STAGE_FOLDER
     added, removed = string_column(added), string_column(removed)
-    check_folders(root, added, removed)
+    for folder in _folders_of(added, removed):
+        if resolve_inside(root, folder) is None:  # once the record is there, the changeover could not be finished
+            raise OSError(errno.ELOOP, "leads out of the dataset through a link; remove it", os.fspath(root / folder))
     for folder in _folders_of(added):
         # Where a shard that will be removed is in the way, the folder is made later.
         with contextlib.suppress(FileExistsError, NotADirectoryError):
@@ -75,17 +77,6 @@ def begin_changeover(root: Path, *, added: Any, removed: Any, failures: Failures
     change = Changeover(manifest=_digest(stage / MANIFEST_NAME), added=added, removed=removed, failures=failures)
     write_record(change, root / RECORD)
     return change
-
-
-def check_folders(root: Path, *columns: pa.ChunkedArray) -> None:
-    """Check that shards of these IDs would lie within a dataset: what a link leads to is somebody else's.
-
-    Raises:
-        OSError: a folder leads out of the dataset.
-    """
-    led_out = next((folder for folder in _folders_of(*columns) if resolve_inside(root, folder) is None), None)
-    if led_out is not None:
-        raise OSError(errno.ELOOP, "it leads out of the dataset through a link; remove the link", os.fspath(root / led_out))
 
 
 def finish_if_begun(root: Path) -> None:

@@ -35,6 +35,9 @@ loses little."""
 
 FEWEST_ITEMS = 16
 
+SHORT_ID = 255
+"""Characters of an ID with which no path below a folder of a reasonable path is too long."""
+
 MOST_HELD_BYTES = 1 << 24
 """Of samples that a worker holds before it writes them."""
 
@@ -149,9 +152,10 @@ class _Held:
         Raises:
             StageError: the path of a sample's shard is longer than the system takes.
         """
-        problem = next(filter(None, (path_problem(self._chunk.target, sample.id) for sample in made.samples)), None)
-        if problem is not None:
-            raise StageError("write", problem)
+        for sample in made.samples:
+            problem = path_problem(self._chunk.target, sample.id) if len(sample.id) > SHORT_ID else None
+            if problem is not None:
+                raise StageError("write", problem)
         if any(_is_part_of_more(sample.array) for sample in made.samples):
             made = replace(made, samples=[replace(sample, array=sample.array.copy()) for sample in made.samples])
         self._made.append((item, made))

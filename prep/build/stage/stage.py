@@ -15,9 +15,12 @@ import numpy.typing as npt
 
 from manifests.files.atomic import TEMPORARY_PREFIX
 from manifests.format.metadata import Metadata, write_metadata
+from manifests.format.names import SHARD_FOLDER, resolve_inside
 from manifests.format.schema import FAILURES_NAME, MANIFEST_NAME, METADATA_NAME, STATE_FOLDER
+from manifests.rows.paths import folders_of
+from manifests.rows.table import distinct
 from manifests.storage.commit_record import Failures
-from manifests.storage.commitlog import RECORD, STAGE_FOLDER, begin_changeover, check_folders, finish_changeover
+from manifests.storage.commitlog import RECORD, STAGE_FOLDER, begin_changeover, finish_changeover
 from manifests.storage.store import write_manifest
 from prep.build.execute.journal import Collected, due_rows, read_parts
 from prep.build.stage.failures_csv import write_failures
@@ -74,8 +77,10 @@ class WorkArea:
         """
         is_done = np.zeros(len(due), dtype=np.bool_)
         collected, damaged = Collected(), list[Path]()
+        for folder in (f"{SHARD_FOLDER}/{head}" for head in distinct(folders_of(due["id"]))):
+            if resolve_inside(self.out, folder) is None:
+                raise OutputError(f"{self.out / folder}: leads out of the dataset through a link; remove it")
         try:
-            check_folders(self.out, due["id"])
             for left in self.left:
                 remove_links(left)
             if spares_others and not all(are_all for _, _, are_all in self._left_rows(due, is_done.copy(), [])):
