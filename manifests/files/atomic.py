@@ -15,6 +15,8 @@ from manifests.files.regularfile import opened_folder
 TEMPORARY_PREFIX = ".tmp-"
 """Names that begin so are unfinished files; nothing reads them."""
 
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+
 
 @contextlib.contextmanager
 def replacing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
@@ -34,8 +36,7 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
     temporary = TEMPORARY_PREFIX + secrets.token_hex(8)
     with opened_folder(path.parent) as folder:
         try:
-            descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=folder)
-            with open(descriptor, "wb") as file:
+            with os.fdopen(os.open(temporary, _NEW, 0o666, dir_fd=folder), "wb") as file:
                 yield file
                 file.flush()
                 if durable:

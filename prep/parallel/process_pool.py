@@ -9,9 +9,18 @@ from concurrent.futures import Executor
 from prep.errors import WorkerError
 from prep.parallel.fork import interrupts_blocked
 from prep.parallel.interrupts import held_off
-from prep.parallel.watchdog import Watch
+from prep.parallel.watchdog import SEMAPHORE_FOLDER, Watch, is_semaphore
 
 _NO_ROOM = (errno.EAGAIN, errno.ENOMEM)
+
+
+def _semaphores() -> set[str]:
+    """Return the names of loky's semaphores of this process."""
+    try:
+        names = os.listdir(SEMAPHORE_FOLDER)
+    except OSError:  # no such folder, as on macOS
+        return set()
+    return {name for name in names if is_semaphore(name) and name.split("-")[1] == str(os.getpid())}
 
 
 class ProcessPool:
@@ -34,6 +43,7 @@ class ProcessPool:
 
         self.end(kill=True)
         context = StartContext()
+        before = _semaphores()
         try:
             with safe_path(), held_off(note=None), context.first_processes(fresh=fresh), interrupts_blocked():
                 executor: Executor = ProcessPoolExecutor(
@@ -41,6 +51,8 @@ class ProcessPool:
                 )
                 self._executor = executor
                 executor.submit(os.getpid)  # starts the processes, which inherit what is blocked
+                if self._watch is not None:
+                    self._watch.note_semaphores(_semaphores() - before)
         except OSError as error:
             if error.errno not in _NO_ROOM:  # what was printed is written out before, and may meet a closed pipe
                 raise
