@@ -77,7 +77,7 @@ class ShardError(LoaderError):
 
 
 class ShortageError(LoaderError):
-    """The system has run out of something, or a file server is gone, so that a sound shard cannot be read; `on_error="skip"` does not skip it.
+    """The system has run out of files or memory, or a file server is gone: no shard's fault, so `on_error="skip"` does not skip it.
 
     Attributes:
         what: could not be read.

@@ -65,6 +65,11 @@ class Companion:
         self._helps = False
         self._workers.close()
 
+    def let_go(self) -> None:
+        """Do the same without waiting for anybody who uses it."""
+        self._helps = False
+        self._workers.let_go()
+
     @property
     def ready(self) -> int:
         """Batches that wait ready."""

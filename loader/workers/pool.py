@@ -141,7 +141,7 @@ class Pool:
         self._see_to_gone()
 
     def part_soon(self, member: Member) -> None:
-        """Do the same from a garbage collection, which can come amid anything, and in any thread."""
+        """Do the same without waiting, as from a garbage collection, which can come amid anything, and in any thread."""
         if os.getpid() != self._owner:
             return
         self._gone.append(member)

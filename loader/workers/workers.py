@@ -44,6 +44,10 @@ class Workers:
         """Use the processes no longer, which ends them if nobody else does; the next `take` starts new ones."""
         self._pool.part(self._member)
 
+    def let_go(self) -> None:
+        """Do the same without waiting for anybody who uses them."""
+        self._pool.part_soon(self._member)
+
     @property
     def process_ids(self) -> list[int]:
         """Process ids of the workers that run."""

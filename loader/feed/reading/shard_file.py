@@ -155,14 +155,13 @@ class ShardFiles:
         except OSError as error:
             self.fail(position, _reason(error), cause=error)
         try:
-            found = _strange(os.fstat(file))
-            if found is None:
-                return os.fdopen(file, "rb")
+            found, cause = _strange(os.fstat(file)), None
         except OSError as error:
+            found, cause = _reason(error), error
+        if found is not None:
             os.close(file)
-            self.fail(position, _reason(error), cause=error)
-        os.close(file)
-        self.fail(position, found)
+            self.fail(position, found, cause=cause)
+        return os.fdopen(file, "rb")
 
 
 def _strange(status: os.stat_result) -> str | None:

@@ -74,9 +74,10 @@ class ShardReader:
         self._layouts = Layouts(self.dtype)
 
     def let_go(self) -> None:
-        """Close the folders, and forget the memory that waits to be used again; the next read gets both anew."""
+        """Close the folders and give up memory that waits to be used again; the next read gets both anew."""
         self._files.folders.let_go()
         self._buffers = BufferPool(0, self.shape or (), self.dtype, 0)
+        self._layouts = Layouts(self.dtype)
 
     def read(self, positions: npt.NDArray[np.int64], instead: Instead | None = None) -> AnyArray:
         """Read samples of one shape.

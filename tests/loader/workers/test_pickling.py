@@ -228,7 +228,7 @@ def check(make):
         for (x, y), (other_x, other_y) in zip(there, here, strict=True):
             check_same(x, other_x)
             check_same(y, other_y)
-        assert there._readers.process_ids, "no worker was asked"
+        assert there._delivery.readers.process_ids, "no worker was asked"
 
 options = dict(batch_size=3, shuffle=True, seed=4)
 check(lambda **more: First(manifest, **options, **more))

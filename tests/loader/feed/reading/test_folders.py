@@ -117,9 +117,7 @@ def test_threads_that_read_while_others_let_go_read_what_they_asked_for(root: Pa
     wrong: list[str] = []
 
     def read(path: bytes) -> None:
-        for _ in range(300):
-            if text_of(folders, path) != f"root/{path.decode()}":
-                wrong.append(path.decode())
+        wrong.extend(text for _ in range(300) if (text := text_of(folders, path)) != f"root/{path.decode()}")
 
     threads = [threading.Thread(target=read, args=(path,)) for path in paths * 2]
     for thread in threads:
