@@ -13,7 +13,7 @@ from typing import Protocol
 MOST_IDLE = 4
 """Sequences that were used last and keep what they have: one or two for each of training, validation and test."""
 
-MOST_WALKED = 16
+MOST_WALKED = 8
 """Sequences amid a walk that keep what they have, if they were used last: one that was broken off may never be gone on with."""
 
 
