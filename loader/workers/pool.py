@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import threading
 import time
 import weakref
@@ -17,7 +18,7 @@ from contextlib import contextmanager
 
 from loader.errors import TransformError, WorkerError
 from loader.feed.feed import Key, Produced
-from loader.feed.reading.shared_memory import SharedMemory
+from loader.feed.reading.shared_memory import SharedMemory, shared_place
 from loader.workers.blame import WITHOUT_WORKERS, Deaths
 from loader.workers.jobs import job_of, put_job
 from loader.workers.messages import Admit, Dismiss, Done, Failed, Leaving, Order, Ready, Task
@@ -189,10 +190,16 @@ class Pool:
         member.used = now
         if member.number is None:
             job = job_of(member.feed)
-            if self._memory is None:
-                self._memory = SharedMemory()
             self._numbers += 1
-            member.ticket = put_job(self._memory, self._numbers, job)
+            try:
+                if self._memory is None:
+                    self._memory = SharedMemory()
+                member.ticket = put_job(self._memory, self._numbers, job)
+            except OSError as error:
+                raise WorkerError(
+                    f"there is no room for what worker processes share with this one, which lies in {shared_place()}: "
+                    f"{error.strerror or error}; make room there. {WITHOUT_WORKERS}"
+                ) from error
             # In this order: what is done after an interrupt is done for those that are listed.
             self._members[self._numbers] = member
             member.number = self._numbers
@@ -362,7 +369,9 @@ class Pool:
 
     def _blame(self, process: Process, what: str, *, is_late: bool) -> None:
         assert self._memory is not None  # noqa: S101  # it is there as long as there are processes
-        what = f"{what} (exit status {process.popen.returncode})"
+        status = process.popen.returncode
+        room = f", as it has no room left for a batch in {shared_place()}" if status == -signal.SIGBUS else ""
+        what = f"{what} (exit status {status}{room})"
         work = self._deaths.culprit(process, self._memory.begun(process.number), what, is_late=is_late)
         if work is not None and work.feed in self._members:
             self._members[work.feed].blame(work.key, what)
