@@ -20,7 +20,7 @@ from loader.feed.reading.folders import Folders
 from loader.feed.reading.shard_reader import ShardReader
 from loader.feed.transforms import Transform, Transforms
 from loader.feed.tree import leaves
-from loader.workers.pool import Pool
+from loader.workers.pool.pool import Pool
 from loader.workers.workers import Workers
 
 STAGES = ("open", "read", "transform", "copy", "hand-over")

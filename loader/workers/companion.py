@@ -36,7 +36,7 @@ class Companion:
         self._is_alone = _processors() == 1
 
     def take(self, key: Key, ahead: Iterable[Key]) -> Produced:
-        """Return a batch, and have others made ahead (see `loader.workers.pool.Pool.take`).
+        """Return a batch, and have others made ahead (see `loader.workers.pool.pool.Pool.take`).
 
         Args:
             key: the batch wanted now.

@@ -30,7 +30,7 @@ class Threads:
         self._futures: dict[Key, Future[Produced]] = {}
 
     def take(self, key: Key, ahead: Iterable[Key]) -> Produced:
-        """Return a batch, and have others made ahead (see `loader.workers.pool.Pool.take`).
+        """Return a batch, and have others made ahead (see `loader.workers.pool.pool.Pool.take`).
 
         Raises:
             ShardError, TransformError, BatchIndexError: as for `Feed.batch`.

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from loader import ManifestSequence
-from loader.workers.pool import shared_pool
+from loader.workers.pool.shared import shared_pool
 from manifests import Manifest, load_manifest
 
 SAMPLES = 64
@@ -36,7 +36,7 @@ def status_kb(process: int | str, name: str) -> int:
 def report(done: int) -> None:
     gc.collect()
     workers = shared_pool().process_ids
-    memory = shared_pool()._memory
+    slots = shared_pool()._slots
     figures = {
         "done": done,
         "descriptors": len(os.listdir("/proc/self/fd")),
@@ -45,7 +45,7 @@ def report(done: int) -> None:
         "worker_descriptors": max((len(os.listdir(f"/proc/{pid}/fd")) for pid in workers), default=0),
         "worker_threads": max((len(os.listdir(f"/proc/{pid}/task")) for pid in workers), default=0),
         "worker_rss_kb": max((status_kb(pid, "RssAnon") for pid in workers), default=0),
-        "shared_kb": 0 if memory is None else os.fstat(memory.descriptor).st_blocks // 2,
+        "shared_kb": 0 if slots is None else os.fstat(slots.memory.descriptor).st_blocks // 2,
     }
     print(json.dumps(figures), flush=True)  # noqa: T201  # what the test reads
 

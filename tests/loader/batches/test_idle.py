@@ -15,7 +15,7 @@ from feeding import wait_until
 
 from loader import ManifestSequence
 from loader.batches.idle import MOST_IDLE, MOST_WALKED, RecentlyUsed
-from loader.workers.pool import shared_pool
+from loader.workers.pool.shared import shared_pool
 from manifests import Manifest
 
 MakeDataset = Callable[..., Manifest]

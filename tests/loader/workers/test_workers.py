@@ -23,7 +23,7 @@ from feeding import check_batch, check_pass, check_same, feed_of, is_alive, take
 
 from loader import ShardError, WorkerError
 from loader.feed.feed import Feed
-from loader.workers.pool import Pool
+from loader.workers.pool.pool import Pool
 from loader.workers.workers import Workers
 from manifests import Manifest
 
@@ -159,7 +159,7 @@ def test_all_workers_may_die_at_once_and_again(make_workers: MakeWorkers, feed: 
 def test_a_batch_that_a_dead_worker_had_not_begun_is_not_blamed(
     make_workers: MakeWorkers, feed: Feed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("loader.workers.pool_member.MOST_ATTEMPTS", 1)
+    monkeypatch.setattr("loader.workers.pool.member.MOST_ATTEMPTS", 1)
     workers = make_workers(1, 1)
     for batch in range(3):
         check_batch(workers, feed, 0, batch)
@@ -197,7 +197,7 @@ os.write(int(sys.argv[3]), packed(Ready())); os.kill(os.getpid(), 9)"""
     workers = make_workers()
     with monkeypatch.context() as patch:
         patch.setattr("loader.workers.processes._BOOTSTRAP", ready_and_dead)
-        patch.setattr("loader.workers.blame.MOST_VAIN_DEATHS", 3)
+        patch.setattr("loader.workers.pool.blame.MOST_VAIN_DEATHS", 3)
         with pytest.raises(WorkerError, match=r"3 worker processes in a row died \(exit status -9\) before they began.*workers=0"):
             take(workers, feed, 0, 0)
     check_batch(workers, feed, 0, 0)
@@ -462,7 +462,7 @@ def test_a_worker_that_hangs_before_it_reads_anything_is_an_error_and_no_hang(
     make_workers: MakeWorkers, make_dataset: Callable[..., Manifest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("loader.workers.processes._BOOTSTRAP", "import time; time.sleep(60)")
-    monkeypatch.setattr("loader.workers.pool.START_SECONDS", 0.3)
+    monkeypatch.setattr("loader.workers.processes.START_SECONDS", 0.3)
     # More than a pipe holds.
     feed = feed_of(make_dataset(1000, ids=[f"{i:0200d}" for i in range(1000)]))
     with pytest.raises(WorkerError, match="cannot start"):
