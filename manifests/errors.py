@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from manifests.text import terminal_text
+
 SHOWN_PROBLEMS = 100
 """How many problems a message spells out; `InvalidManifestError.problems` holds every one."""
 
@@ -56,7 +58,7 @@ class InvalidManifestError(ManifestError):
         self.problems = tuple(problems)
         count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
         lines = [f"{what}: {count}"]
-        lines += [f"  {problem}" for problem in self.problems[:SHOWN_PROBLEMS]]
+        lines += [f"  {terminal_text(str(problem))}" for problem in self.problems[:SHOWN_PROBLEMS]]
         if len(self.problems) > SHOWN_PROBLEMS:
             lines.append(f"  ... and {len(self.problems) - SHOWN_PROBLEMS} more (error.problems has all of them)")
         super().__init__("\n".join(lines))

@@ -20,12 +20,14 @@ from manifests.files.filestate import FileState
 from manifests.format.metadata import ArraySpec, LabelKind, Metadata, common_array
 from manifests.format.names import SHARD_FOLDER, resolve_inside
 from manifests.format.npyfile import AnyArray, read_array, read_row
-from manifests.format.schema import format_shape, parse_shape
+from manifests.format.schema import ARRAY_FIELDS, array_column, array_names, format_shape, parse_shape
 from manifests.rows import arrow
 from manifests.rows.buffers import mask_array
+from manifests.rows.checked import CheckedRows
+from manifests.rows.named_arrays import array_rows
 from manifests.rows.numbers import are_measurements
 from manifests.rows.paths import Files, files_of, paths_of
-from manifests.rows.table import distinct, frame_of, is_in, rows_of_frame, select, strings, value, value_counts
+from manifests.rows.table import distinct, frame_of, is_in, rows_of_frame, select, strings, value_counts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +63,7 @@ class Manifest:
 
     def __init__(
         self,
-        rows: pd.DataFrame | pa.Table | Selection,
+        rows: pd.DataFrame | pa.Table | Selection | CheckedRows,
         root: Path,
         metadata: Metadata,
         classes: Mapping[str, tuple[str, ...]] | None = None,
@@ -72,7 +74,7 @@ class Manifest:
         """Take rows that `manifests.format.validation.validate` finds sound.
 
         Args:
-            rows: string columns with at least `id`; or some rows of another manifest.
+            rows: string columns with at least `id`; or some rows of another manifest; or rows of a cache.
             root: the folder that paths are relative to.
             metadata: of the dataset.
             classes: label column -> class order to keep; what is missing is worked out from the rows.
@@ -80,9 +82,10 @@ class Manifest:
             source: the file that the rows were loaded from, as it was before.
         """
         self._selection = rows if isinstance(rows, Selection) else None
+        self._checked = rows if isinstance(rows, CheckedRows) else None
         if isinstance(rows, arrow.pa.Table):
             self.table = rows
-        elif not isinstance(rows, Selection):
+        elif not isinstance(rows, Selection | CheckedRows):
             self.frame = rows.reset_index(drop=True)
         self.root = root
         self.metadata = metadata
@@ -109,15 +112,19 @@ class Manifest:
         """The same rows as a `pyarrow.Table`: columns of few values are `dictionary<int32, string>`, the others `large_string`."""
         if self._selection is not None:
             return select(self._selection.of.table, self._selection.keep)
+        if self._checked is not None:
+            return self._checked.table()
         return rows_of_frame(self.frame)
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The names of the columns, in their order."""
-        return tuple(self.table.column_names) if self._selection is None else self._selection.of.columns
+        return tuple(self._schema.names)
 
     def __len__(self) -> int:
-        return len(self.table) if self._selection is None else int(np.count_nonzero(self._selection.keep))
+        if self._selection is not None:
+            return int(np.count_nonzero(self._selection.keep))
+        return len(self.table) if self._checked is None else len(self._checked)
 
     def __repr__(self) -> str:
         splits = ", ".join(f"{name} {count}" for name, count in self.split_counts().items())
@@ -127,7 +134,7 @@ class Manifest:
     def _repr_html_(self) -> str:
         columns = self.label_columns or ("label",)
         tables = [self.number_table(name) if self._holds_numbers(name) else self.class_table(name) for name in columns]
-        return manifest_html(self.root, len(self), self.array, tables, self.split_counts())
+        return manifest_html(self.root, len(self), self.array, tables, self.split_counts(), arrays=self.arrays)
 
     def column(self, name: str) -> pa.ChunkedArray:
         """Return one column of `table`, without selecting the rows of the others.
@@ -139,7 +146,7 @@ class Manifest:
             raise UnknownNameError(f"no column {name!r}; the columns are {', '.join(map(repr, self.columns))}")
         if self._selection is not None and "table" not in vars(self):
             return self._selection.of.column(name).filter(mask_array(self._selection.keep))
-        return self.table[name]
+        return self.table[name] if self._checked is None else self._checked.column(name)
 
     @property
     def whole(self) -> Manifest:
@@ -148,6 +155,8 @@ class Manifest:
 
     @property
     def _schema(self) -> pa.Schema:
+        if self._checked is not None:
+            return self._checked.schema
         return self.table.schema if self._selection is None else self._selection.of._schema  # noqa: SLF001  # another of this class
 
     @property
@@ -372,6 +381,34 @@ class Manifest:
         return common_array(distinct(self.column("shape")), distinct(self.column("dtype")))
 
     @cached_property
+    def arrays(self) -> Mapping[str, ArraySpec | None]:
+        """The further arrays that samples have, by name: what each has in common; None where neither `dataset.json` nor the columns say.
+
+        Not every sample need have each of them; see `has_array`.
+        """
+        return {name: self.metadata.arrays.get(name) or self._spec_of(name) for name in array_names(self.columns)}
+
+    def has_array(self, name: str) -> npt.NDArray[np.bool_]:
+        """Return whether the sample of each row has a further array: bool, shape (len(self),).
+
+        Raises:
+            UnknownNameError: no sample of the dataset has it.
+        """
+        return ~is_in(self.column(self._array_column(name, "path")), [""])
+
+    def _spec_of(self, name: str) -> ArraySpec | None:
+        if not {array_column(name, field) for field in ("shape", "dtype")}.issubset(self.columns):
+            return None
+        some = array_rows(self.table, name)
+        return common_array(distinct(some["shape"]), distinct(some["dtype"])) if len(some) else None
+
+    def _array_column(self, name: str, field: str) -> str:
+        if name not in self.arrays:
+            known = ", ".join(map(repr, self.arrays)) or "none beside the main one"
+            raise UnknownNameError(f"no array {name!r} in {self.root}; the further arrays are {known}")
+        return array_column(name, field)
+
+    @cached_property
     def paths(self) -> pd.Series[str]:
         """Each row's shard, relative to `root`.
 
@@ -393,40 +430,61 @@ class Manifest:
         """Return where the rows' shards are, as Arrow columns; unlike `paths`, it writes no path out that follows from the ID."""
         return files_of(self, self._schema, self._default_folder)
 
-    def path_of(self, id_: str) -> Path:
+    def path_of(self, id_: str, array: str | None = None) -> Path:
         """Return where an ID's shard lies, symbolic links followed; the file may be missing.
 
+        Args:
+            id_: of the sample.
+            array: name of a further array; the main one if left out.
+
         Raises:
-            UnknownNameError: there is no such ID.
+            UnknownNameError: there is no such ID, or it has no such array.
             ArrayFileError: the path leaves the dataset folder through a symbolic link.
         """
-        path = self._paths[self._position(id_)].as_py()
+        path = self._paths[self._position(id_)].as_py() if array is None else self._array_values(id_, array)["path"]
         resolved = resolve_inside(self.root, path)
         if resolved is None:
             raise ArrayFileError(f"shard {path!r} of ID {id_!r} lies outside {self.root} once symbolic links are followed")
         return resolved
 
-    def load(self, id_: str) -> AnyArray:
+    def load(self, id_: str, array: str | None = None) -> AnyArray:
         """Load an ID's array, in the shard's own shape and dtype. Nothing is ever unpickled.
 
+        Args:
+            id_: of the sample.
+            array: name of a further array, such as `mask`; the main one if left out.
+
         Raises:
-            UnknownNameError: there is no such ID.
+            UnknownNameError: there is no such ID, or it has no such array.
             ArrayFileError: the shard is missing, damaged, unsafe, or not of the shape and dtype that its row says.
         """
-        path = self.path_of(id_)
-        position = self._position(id_)
-        row = {name: value(self.table, name, position) for name in ("row", "shape", "dtype") if name in self.columns}
+        path = self.path_of(id_, array)
+        row: dict[str, str]
+        if array is None:
+            position = self._position(id_)
+            row = {name: self.column(name)[position].as_py() for name in ARRAY_FIELDS if name in self.columns}
+        else:
+            row = self._array_values(id_, array)
         try:
-            array = read_row(path, int(row["row"])) if row.get("row") else read_array(path)
+            found = read_row(path, int(row["row"])) if row.get("row") else read_array(path)
         except ArrayFileError as error:
             raise ArrayFileError(f"shard of ID {id_!r}: {error}") from error
         shape, dtype = row.get("shape"), row.get("dtype")
-        if (shape and array.shape != parse_shape(shape)) or (dtype and array.dtype.name != dtype):
+        if (shape and found.shape != parse_shape(shape)) or (dtype and found.dtype.name != dtype):
             raise ArrayFileError(
                 f"shard {path} of ID {id_!r}: expected {shape or 'any shape'} {dtype or 'of any dtype'}, "
-                f"found {format_shape(array.shape)} {array.dtype.name}"
+                f"found {format_shape(found.shape)} {found.dtype.name}"
             )
-        return array
+        return found
+
+    def _array_values(self, id_: str, name: str) -> dict[str, str]:
+        """Return what the row of an ID says of a further array, by field."""
+        columns = {field: self._array_column(name, field) for field in ARRAY_FIELDS}
+        position = self._position(id_)
+        values = {field: self.column(column)[position].as_py() for field, column in columns.items() if column in self.columns}
+        if not values["path"]:
+            raise UnknownNameError(f"ID {id_!r} of {self.root} has no array {name!r}")
+        return values
 
     @cached_property
     def _positions(self) -> dict[str, int]:

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from manifests.text import terminal_text
+
 SHOWN_PROBLEMS = 100
 """How many problems a message spells out."""
 
@@ -36,7 +38,7 @@ class SourceError(PrepError):
 
     def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
         self.problems = tuple(problems)
-        lines = [message, *(f"  {problem}" for problem in self.problems[:SHOWN_PROBLEMS])]
+        lines = [message, *(f"  {terminal_text(problem)}" for problem in self.problems[:SHOWN_PROBLEMS])]
         if len(self.problems) > SHOWN_PROBLEMS:
             lines.append(f"  ... and {len(self.problems) - SHOWN_PROBLEMS} more")
         super().__init__("\n".join(lines))
@@ -52,7 +54,7 @@ class ConflictError(PrepError):
     def __init__(self, message: str, conflicts: Sequence[object]) -> None:
         self.message = message
         self.conflicts = tuple(conflicts)
-        lines = [message, *(f"  {conflict}" for conflict in self.conflicts[:SHOWN_PROBLEMS])]
+        lines = [message, *(f"  {terminal_text(str(conflict))}" for conflict in self.conflicts[:SHOWN_PROBLEMS])]
         if len(self.conflicts) > SHOWN_PROBLEMS:
             lines.append(f"  ... and {len(self.conflicts) - SHOWN_PROBLEMS:,} more (--json lists all of them)")
         super().__init__("\n".join(lines))

@@ -1,4 +1,4 @@
-"""Making text from raw data safe for a terminal and a CSV file."""
+"""Making text from raw data safe for a message and a CSV file; `manifests.text` makes it safe to print."""
 
 from __future__ import annotations
 

@@ -25,6 +25,7 @@ from loader.feed.targets.labels import LABEL_MODES
 from loader.feed.transforms import Transform
 from manifests.errors import ManifestError, UnknownNameError
 from manifests.storage.store import load_manifest
+from manifests.text import terminal_lines, terminal_text
 
 DONE, DATA_PROBLEM, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -59,7 +60,7 @@ def run(arguments: Sequence[str]) -> int:
         return _failed(str(error), DATA_PROBLEM)
     except KeyboardInterrupt:
         return _failed("interrupted", INTERRUPTED)
-    sys.stdout.write(json.dumps(result, indent=2) + "\n" if given.as_json else _page(result))
+    sys.stdout.write(json.dumps(result, indent=2) + "\n" if given.as_json else "\n".join(terminal_lines(_page(result))) + "\n")
     return DONE
 
 
@@ -250,9 +251,9 @@ def _size(count: int) -> str:
 
 
 def _say(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
+    sys.stderr.write(f"{terminal_text(text)}\n")
 
 
 def _failed(message: str, code: int) -> int:
-    sys.stderr.write(f"error: {message}\n")
+    sys.stderr.write("\n".join(terminal_lines(f"error: {message}")) + "\n")
     return code

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +19,15 @@ if TYPE_CHECKING:
 SHOWN_CLASSES = 20
 
 
-def manifest_html(root: Path, rows: int, array: ArraySpec | None, tables: Sequence[pd.DataFrame], split_counts: Mapping[str, int]) -> str:
+def manifest_html(
+    root: Path,
+    rows: int,
+    array: ArraySpec | None,
+    tables: Sequence[pd.DataFrame],
+    split_counts: Mapping[str, int],
+    *,
+    arrays: Mapping[str, ArraySpec | None] = MappingProxyType({}),
+) -> str:
     """Return an HTML fragment: the folder, the array spec, and for each label column its counts or numbers per split.
 
     Args:
@@ -27,9 +36,11 @@ def manifest_html(root: Path, rows: int, array: ArraySpec | None, tables: Sequen
         array: what the samples have in common, or None if it is not known.
         tables: for each label column counts, classes by splits, or what its numbers are like, by splits.
         split_counts: rows of each split, samples without a label included.
+        arrays: name of a further array -> what the samples that have it have in common, likewise.
     """
     head = f"<b>Manifest</b> <code>{escape(str(root))}</code>: {rows:,} IDs"
-    spec = f"<br>array: <code>{escape(str(array))}</code>" if array else "<br>array: not recorded"
+    specs = {"array": array} | {f"array {name!r}": further for name, further in arrays.items()}
+    spec = "".join(f"<br>{escape(name)}: {f'<code>{escape(str(one))}</code>' if one else 'not recorded'}" for name, one in specs.items())
     return f"<div>{head}{spec}{''.join(_table(table, rows, split_counts) for table in tables)}</div>"
 
 

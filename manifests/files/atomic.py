@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from manifests.files.regularfile import opened_folder
+
 TEMPORARY_PREFIX = ".tmp-"
 """Names that begin so are unfinished files; nothing reads them."""
 
@@ -28,17 +30,21 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
     Raises:
         OSError: the folder cannot be written or the disk is full; `path` is then as it was.
     """
-    temporary = path.with_name(TEMPORARY_PREFIX + secrets.token_hex(8))
-    try:
-        with open(temporary, "xb") as file:
-            yield file
-            file.flush()
-            if durable:
-                os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    temporary = TEMPORARY_PREFIX + secrets.token_hex(8)
+    with opened_folder(path.parent) as folder:
+        try:
+            with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, 0o666, dir_fd=folder)) as file:
+                yield file
+                file.flush()
+                if durable:
+                    os.fsync(file.fileno())
+            os.replace(temporary, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+        except BaseException as error:
+            if isinstance(error, OSError) and error.filename == temporary:
+                error.filename = os.fspath(path)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary, dir_fd=folder)
+            raise
     if durable:
         sync_folder(path.parent)
 

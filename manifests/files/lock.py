@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from manifests.files.regularfile import open_state_file
+
 LOCK_NAME = "lock"
 
 _LOOK_SECONDS = 0.05
@@ -38,7 +40,7 @@ def locked(state_folder: Path, *, patience: float = 0.0) -> Iterator[None]:
         BlockingIOError: another process holds it.
         OSError: the folder cannot be written.
     """
-    descriptor = os.open(state_folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+    descriptor = open_state_file(state_folder / LOCK_NAME, os.O_RDWR | os.O_CREAT)
     _held.add(descriptor)
     try:
         deadline = time.monotonic() + patience

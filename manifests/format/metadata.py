@@ -12,8 +12,10 @@ import numpy as np
 
 from manifests.errors import InvalidManifestError, Problem
 from manifests.files.atomic import replacing
+from manifests.format.metadata_checks import key_problems, unwritable_keys
 from manifests.format.npyfile import NUMERIC_KINDS
-from manifests.format.schema import SCHEMA_VERSION, parse_shape
+from manifests.format.schema import SCHEMA_VERSION, array_name_problem, is_possible_shape, parse_shape
+from manifests.text import terminal_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +83,7 @@ class Metadata:
 
     Attributes:
         array: shape and dtype of the shards; None if they are not known.
+        arrays: name of a further array -> shape and dtype that it has in all samples that have it.
         labels: label column -> its classes or kind.
         recipe: everything that decided the shards' bytes, as the builder wrote it; empty if there was no builder.
         splits: how splits were made, as the builder wrote it; its `names` give their order.
@@ -88,6 +91,7 @@ class Metadata:
     """
 
     array: ArraySpec | None = None
+    arrays: Mapping[str, ArraySpec] = field(default_factory=dict)
     labels: Mapping[str, LabelSpec] = field(default_factory=dict)
     recipe: Mapping[str, Any] = field(default_factory=dict)
     splits: Mapping[str, Any] = field(default_factory=dict)
@@ -104,8 +108,12 @@ def read_metadata(path: Path) -> Metadata:
     """
     try:
         raw = json.loads(path.read_bytes())
+        unwritable = list(unwritable_keys(raw))
     except (ValueError, RecursionError) as error:
         raise InvalidManifestError(str(path), [Problem(kind="json", message=f"is not JSON: {error}")]) from error
+    if unwritable:  # none of it could be written to a file or a terminal
+        text = "holds text that cannot be encoded as UTF-8"
+        raise InvalidManifestError(str(path), [Problem(kind="metadata", message=f"{terminal_text(key)}: {text}") for key in unwritable])
     problems: list[Problem] = []
     metadata = _parse(raw, lambda key, text: problems.append(Problem(kind="metadata", message=f"{key}: {text}")))
     if problems:
@@ -121,7 +129,9 @@ def write_metadata(metadata: Metadata, path: Path) -> None:
     """
     raw: dict[str, Any] = {"schema_version": SCHEMA_VERSION}
     if metadata.array is not None:
-        raw["array"] = {"shape": metadata.array.shape, "dtype": metadata.array.dtype}
+        raw["array"] = _array_as_dict(metadata.array)
+    if metadata.arrays:
+        raw["arrays"] = {name: _array_as_dict(spec) for name, spec in metadata.arrays.items()}
     raw["labels"] = {name: _label_as_dict(spec) for name, spec in metadata.labels.items()}
     raw |= {
         key: dict(value)
@@ -146,25 +156,46 @@ def _parse(raw: object, say: _Say) -> Metadata:
     elif version > SCHEMA_VERSION:
         say("schema_version", f"is {version}, this release reads up to {SCHEMA_VERSION}; update shardfeed")
         return Metadata()
+    for key, text in key_problems(raw):
+        say(key, text)
     return Metadata(
-        array=_parse_array(raw["array"], say) if raw.get("array") is not None else None,
+        array=_parse_array("array", raw["array"], say) if raw.get("array") is not None else None,
+        arrays=_parse_arrays(_object(raw, "arrays", say), say),
         labels={name: _parse_label(name, spec, say) for name, spec in _object(raw, "labels", say).items()},
         recipe=_object(raw, "recipe", say),
-        splits=_parse_splits(_object(raw, "splits", say), say),
+        splits=_object(raw, "splits", say),
         statistics=_object(raw, "statistics", say),
     )
 
 
-def _parse_array(raw: object, say: _Say) -> ArraySpec | None:
+def _array_as_dict(spec: ArraySpec) -> dict[str, Any]:
+    return {"shape": spec.shape, "dtype": spec.dtype}
+
+
+def _parse_arrays(raw: dict[str, Any], say: _Say) -> dict[str, ArraySpec]:
+    specs = {}
+    for name, value in raw.items():
+        problem = array_name_problem(name)
+        if problem:
+            say("arrays", problem)
+        elif (spec := _parse_array(f"arrays.{name}", value, say)) is not None:
+            specs[name] = spec
+    return specs
+
+
+def _parse_array(key: str, raw: object, say: _Say) -> ArraySpec | None:
     if not isinstance(raw, dict):
-        say("array", f"expected an object, found {raw!r}")
+        say(key, f"expected an object, found {raw!r}")
         return None
     shape, dtype = raw.get("shape"), raw.get("dtype")
     if shape is not None and not (isinstance(shape, list) and all(axis is None or _is_length(axis) for axis in shape)):
-        say("array.shape", f"expected a list of lengths or nulls, found {shape!r}")
+        say(f"{key}.shape", f"expected a list of lengths or nulls, found {shape!r}")
+        shape = None
+    elif shape is not None and not is_possible_shape([axis or 0 for axis in shape]):
+        say("array.shape", f"is one that no array can have: {str(shape)[:100]}")
         shape = None
     if dtype is not None and not is_dtype_name(dtype):
-        say("array.dtype", f"expected the NumPy name of a numeric dtype, found {dtype!r}")
+        say(f"{key}.dtype", f"expected the NumPy name of a numeric dtype, found {dtype!r}")
         dtype = None
     return ArraySpec(shape=None if shape is None else tuple(shape), dtype=dtype)
 
@@ -191,14 +222,6 @@ def _parse_label(name: str, raw: object, say: _Say) -> LabelSpec:
     if len(set(classes)) != len(classes):
         say(f"labels.{name}.classes", "names a class twice")
     return LabelSpec(classes=tuple(classes), kind=kind, column=column)
-
-
-def _parse_splits(raw: dict[str, Any], say: _Say) -> dict[str, Any]:
-    names = raw.get("names", [])
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        say("splits.names", f"expected a list of names, found {names!r}")
-        return {}
-    return raw
 
 
 def _object(raw: dict[str, Any], key: str, say: _Say) -> dict[str, Any]:

@@ -5,26 +5,23 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence, Sized
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
-
-import numpy as np
 
 MAX_COMPONENT_BYTES = 255
 """What ext4, APFS, NTFS and XFS allow for one file or folder name."""
 
+MAX_NAME_BYTES = 4096
+"""What Linux allows for a whole path, as PATH_MAX."""
+
 SHARD_FOLDER = "shards"
 
+ARRAY_FOLDER = "arrays"
+"""Holds a folder for each further array of the samples: `arrays/mask/<id>.npy`."""
+
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_. -]{0,99}(?:/[A-Za-z0-9_][A-Za-z0-9_. -]{0,99})*")
-_ALL_PLAIN = re.compile(f"{_PLAIN.pattern}(?:\n{_PLAIN.pattern})*+")
-_NAMES_AT_ONCE = 1024
+_BIDIRECTIONAL = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
 _DRIVE = re.compile(r"[A-Za-z]:")
-
-
-class Names(Sized, Iterable[str], Protocol):
-    """Many strings, to be gone through as often as need be."""
 
 
 def default_path(id_: str, *, folder: str = SHARD_FOLDER) -> str:
@@ -37,22 +34,38 @@ def default_path(id_: str, *, folder: str = SHARD_FOLDER) -> str:
     return f"{folder}/{id_}.npy" if folder else f"{id_}.npy"
 
 
+def array_folder(name: str) -> str:
+    """Return the folder of the files of a further array: `arrays/<name>`; that of the main array if the name is empty."""
+    return f"{ARRAY_FOLDER}/{name}" if name else SHARD_FOLDER
+
+
 def name_problem(name: str) -> str | None:
     """Say what makes an ID or a relative path unsafe, or None if it is safe.
 
     Unsafe are: the empty name, `.` and `..` and empty components, absolute paths and drives, backslashes, control
-    characters, text that UTF-8 cannot encode, and a component of more than 255 bytes.
+    characters, characters that embed, override or isolate a direction of text, text that UTF-8 cannot encode, a component
+    of more than 255 bytes, and a name of more than 4,096 bytes.
     """
+    if len(name) > MAX_NAME_BYTES:  # before anything looks at each of its characters
+        return f"has {len(name):,} characters; a path has at most {MAX_NAME_BYTES:,} bytes"
     if _PLAIN.fullmatch(name):
         return None
-    if not name:
-        return "is empty"
+    return "is empty" if not name else _text_problem(name) or _path_problem(name)
+
+
+def _text_problem(name: str) -> str | None:
     if any(unicodedata.category(character) == "Cc" for character in name):
         return "has a control character"
+    if any(unicodedata.bidirectional(character) in _BIDIRECTIONAL for character in name):
+        return "has a character that changes the direction of text"
     try:
-        name.encode()
+        size = len(name.encode())
     except UnicodeEncodeError:
         return "cannot be encoded as UTF-8"
+    return f"has {size:,} bytes; a path has at most {MAX_NAME_BYTES:,}" if size > MAX_NAME_BYTES else None
+
+
+def _path_problem(name: str) -> str | None:
     if name.startswith("/") or _DRIVE.match(name):
         return "is absolute; expected a relative name"
     if "\\" in name:
@@ -66,17 +79,6 @@ def name_problem(name: str) -> str | None:
     return None
 
 
-def name_problems(names: Sequence[str]) -> dict[int, str]:
-    """Return position -> what is wrong, of each name that is unsafe; see `name_problem`."""
-    problems: dict[int, str] = {}
-    for start in range(0, len(names), _NAMES_AT_ONCE):
-        block = names[start : start + _NAMES_AT_ONCE]
-        text = "\n".join(block)
-        if text.count("\n") != len(block) - 1 or not _ALL_PLAIN.fullmatch(text):  # hardly ever
-            problems |= {start + position: problem for position, name in enumerate(block) if (problem := name_problem(name))}
-    return problems
-
-
 def collision_key(name: str) -> str:
     """Return what a case-insensitive, normalising disk makes of a name: equal keys would share one file there."""
     if name.isascii():
@@ -84,22 +86,11 @@ def collision_key(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
-def _collision_keys(names: Names) -> Iterator[str]:
-    """Return the key of each name, from many at once where they are ASCII."""
-    left = iter(names)
-    while block := list(islice(left, _NAMES_AT_ONCE)):
-        text = "\0".join(block)
-        keys = text.lower().split("\0") if text.isascii() else []
-        yield from keys if len(keys) == len(block) else map(collision_key, block)
+def collisions(names: Iterable[str]) -> Iterator[tuple[int, int]]:
+    """Yield (position, earlier position) for each name that meets an earlier one on a case-insensitive disk.
 
-
-def collisions(names: Names) -> Iterator[tuple[int, int]]:
-    """Yield (position, earlier position) for each name that meets an earlier one on a case-insensitive disk."""
-    # Most often there is none, and an array of hashes shows it in a fraction of the memory of a dict of names.
-    hashes = np.fromiter(map(hash, _collision_keys(names)), dtype=np.int64, count=len(names))
-    hashes.sort()
-    if not (hashes[1:] == hashes[:-1]).any():
-        return
+    It keeps all names; `rows.names.collisions` first finds those of a column that may meet another.
+    """
     first: dict[str, int] = {}
     for position, name in enumerate(names):
         earlier = first.setdefault(collision_key(name), position)
@@ -107,10 +98,11 @@ def collisions(names: Names) -> Iterator[tuple[int, int]]:
             yield position, earlier
 
 
-def file_and_folder_clashes(paths: Names) -> Iterator[tuple[int, int]]:
+def file_and_folder_clashes(paths: Sequence[str]) -> Iterator[tuple[int, int]]:
     """Yield (position, other position) where the other's file would have to be a folder of this path.
 
-    `shards/a.npy` and `shards/a.npy/b.npy` cannot both exist.
+    `shards/a.npy` and `shards/a.npy/b.npy` cannot both exist. The paths are safe ones: the folders of one without a limit would take
+    memory by the square of its length.
     """
     folders: set[str] = set()
     for folder in {path.rpartition("/")[0] for path in paths}:

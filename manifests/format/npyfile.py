@@ -8,10 +8,9 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import sys
 import threading
 from dataclasses import dataclass
-from io import BufferedReader, BytesIO
+from io import BufferedIOBase
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +20,22 @@ from numpy.lib import format as npy_format
 
 from manifests.errors import ArrayFileError
 from manifests.files.regularfile import open_regular
+from manifests.format.schema import is_possible_shape
+from manifests.text import without_addresses
 
-NpyStream = BufferedReader | BytesIO
-"""What a header or an array can be read from."""
+NpyStream = BufferedIOBase
+"""What a header or an array can be read from: an open file, bytes in memory, a member of a ZIP archive."""
 
 AnyArray = npt.NDArray[np.generic]
 
 NUMERIC_KINDS = "biufc"
 """The dtype kinds that a shard may have: bool, signed and unsigned integer, float, complex."""
 
-_MAX_AXES = 64
-"""NumPy's own limit."""
+LONGEST_HEADER = 1 << 17
+"""Bytes; more than any header that NumPy reads."""
 
 _LONGEST_REASON = 200
+_BLOCK_BYTES = 1 << 20
 
 _PARSING = threading.RLock()
 _TRIES = 5
@@ -83,7 +85,7 @@ def read_header(file: NpyStream, name: str) -> NpyHeader:
     except Exception as error:
         # NumPy parses the header as Python source, which can fail in any way.
         # The first line of its message says what is wrong; the next ones advise to trust the file.
-        reason = str(error).partition("\n")[0][:_LONGEST_REASON] or type(error).__name__
+        reason = without_addresses(str(error).partition("\n")[0])[:_LONGEST_REASON] or type(error).__name__
         raise ArrayFileError(f"{name}: not a .npy file: {reason}") from error
     if parsed is None:
         raise ArrayFileError(f"{name}: .npy version {version} is not known; expected 1.0, 2.0 or 3.0")
@@ -92,7 +94,7 @@ def read_header(file: NpyStream, name: str) -> NpyHeader:
         raise ArrayFileError(f"{name}: holds Python objects (dtype {dtype}), which only unpickling could read; expected numbers")
     if dtype.kind not in NUMERIC_KINDS:
         raise ArrayFileError(f"{name}: dtype {dtype} is not numeric")
-    if not _is_possible(shape, dtype):
+    if not (all(type(axis) is int and axis >= 0 for axis in shape) and is_possible_shape(shape, dtype.itemsize)):
         raise ArrayFileError(f"{name}: the shape in its header is one that no array can have")
     return NpyHeader(tuple(shape), dtype, fortran_order, file.tell())
 
@@ -116,7 +118,13 @@ def _parsed_once(file: NpyStream) -> tuple[tuple[int, int], Any]:
     with _PARSING:
         version = npy_format.read_magic(file)
         parse = _HEADER_READERS.get(version)
-        return version, parse(file) if parse else None
+        if parse is None:
+            return version, None
+        start, size = file.tell(), int.from_bytes(file.read(2 if version == (1, 0) else 4), "little")
+        if size > LONGEST_HEADER:  # NumPy would read so many bytes before it refuses them
+            raise ValueError(f"its header claims {size:,} bytes; no header has more than {LONGEST_HEADER:,}")
+        file.seek(start)
+        return version, parse(file)
 
 
 def read_file_header(path: Path) -> NpyHeader:
@@ -173,23 +181,23 @@ def check_row(header: NpyHeader, row: int, name: str) -> None:
         raise ArrayFileError(f"{name}: is in Fortran order, in which rows do not lie in one piece; expected C order for a pack")
 
 
-def read_stream(file: NpyStream, name: str) -> AnyArray:
-    """Read the array of a seekable open file (see `read_array`)."""
+def read_stream(file: NpyStream, name: str, *, size: int | None = None) -> AnyArray:
+    """Read the array of a seekable open file (see `read_array`), in memory for one such array.
+
+    Args:
+        file: at its start.
+        name: of the file, for messages.
+        size: of the file in bytes; None to find it out by seeking to its end, for which an archive has to unpack it.
+    """
     header = read_header(file, name)
-    _check_size(file, header, name)
+    if size is None:
+        _check_size(file, header, name)
+    else:
+        check_size(size, header, name)
     flat = _read_elements(file, header.dtype, math.prod(header.shape), name)
     if header.fortran_order and len(header.shape) > 1:
         return np.ascontiguousarray(flat.reshape(header.shape[::-1]).T)
     return flat.reshape(header.shape)
-
-
-def _is_possible(shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> bool:
-    """Return whether NumPy could make such an array, memory permitting; an axis of length 0 does not make other axes valid."""
-    return (
-        len(shape) <= _MAX_AXES
-        and all(type(axis) is int and axis >= 0 for axis in shape)
-        and math.prod(max(axis, 1) for axis in shape) * dtype.itemsize <= sys.maxsize
-    )
 
 
 def _opened(path: Path) -> NpyStream:
@@ -227,6 +235,10 @@ def check_size(size: int, header: NpyHeader, name: str) -> None:
 
 def _read_elements(file: NpyStream, dtype: np.dtype[np.generic], count: int, name: str) -> AnyArray:
     array = np.empty(count, dtype)
-    if count and file.readinto(array.view(np.uint8).data) != array.nbytes:
-        raise ArrayFileError(f"{name}: shrank while it was read")
+    rest = array.view(np.uint8).data if count else memoryview(b"")
+    while rest:
+        found = file.readinto(rest[:_BLOCK_BYTES])  # of all at once an archive would first make a copy
+        if not found:
+            raise ArrayFileError(f"{name}: shrank while it was read")
+        rest = rest[found:]
     return array

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
+import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+from manifests.files.regularfile import STATE_FOLDER as STATE_FOLDER  # noqa: PLC0414  # a name of the schema, too
 
 SCHEMA_VERSION = 1
 """Version of the manifest and dataset.json; newer versions are refused."""
@@ -13,7 +18,6 @@ PARQUET_NAME = "manifest.parquet"
 """Read if there is no `manifest.csv`."""
 METADATA_NAME = "dataset.json"
 FAILURES_NAME = "failures.csv"
-STATE_FOLDER = ".prep"
 
 LABEL_SEPARATOR = ";"
 """Separates the classes of a sample that has several: `cat;indoor`."""
@@ -54,8 +58,61 @@ COLUMNS = (
 COLUMN_NAMES = tuple(column.name for column in COLUMNS)
 """Names of these columns, in the order in which they are written."""
 
-_SHAPE = re.compile(r"(?:0|[1-9][0-9]*)(?:x(?:0|[1-9][0-9]*))*")
+ARRAY_COLUMNS = (
+    Column("<name>.path", "file of the further array `<name>`, likewise; empty if the sample has none", "arrays/mask/cats/001.npy"),
+    Column("<name>.row", "its row within a pack", ""),
+    Column("<name>.shape", "its shape", "32x32"),
+    Column("<name>.dtype", "NumPy name of its dtype", "uint8"),
+    Column("<name>.sha256", "SHA-256 of its file's bytes, in hex", "60303ae22b998861..."),
+)
+"""Columns of a further array of the samples, such as `mask`; those of each array stand together, behind the others."""
+
+ARRAY_FIELDS = tuple(column.name.removeprefix("<name>.") for column in ARRAY_COLUMNS)
+"""What they are called behind the array's name: as the columns of the main array."""
+
+_ARRAY_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+
+_SHAPE = re.compile(r"(?:0|[1-9][0-9]{0,18})(?:x(?:0|[1-9][0-9]{0,18})){0,63}")
 _SCALAR = "scalar"
+_LONGEST_SHOWN = 100
+_MAX_AXES = 64
+"""NumPy's own limit."""
+
+
+def array_name_problem(name: object) -> str | None:
+    """Say what makes a text no name of a further array, or None if it is one: it names a folder and begins the names of columns."""
+    if isinstance(name, str) and _ARRAY_NAME.fullmatch(name):
+        return None
+    return f"expected lower-case letters, digits and '_', at most 64 and a letter first, such as mask, found {name!r}"
+
+
+def array_column(name: str, field: str) -> str:
+    """Return the name of a further array's column, such as `mask.shape`."""
+    return f"{name}.{field}"
+
+
+def is_array_column(column: str) -> bool:
+    """Return whether a column has the name of one of a further array."""
+    name, _, field = column.rpartition(".")
+    return field in ARRAY_FIELDS and array_name_problem(name) is None
+
+
+def is_contract_column(column: str) -> bool:
+    """Return whether a column has a meaning of its own, so that the user's own cannot have its name."""
+    return column in COLUMN_NAMES or is_array_column(column)
+
+
+def array_names(columns: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of the further arrays that rows with these columns have, sorted: each has a column `<name>.path`."""
+    names = (column.removesuffix(".path") for column in columns if column.endswith(".path"))
+    return tuple(sorted(name for name in names if array_name_problem(name) is None))
+
+
+def ordered_columns(columns: Sequence[str]) -> list[str]:
+    """Return columns in the order in which they are written: the contract's, those of further arrays, then the user's own."""
+    contract = [*COLUMN_NAMES, *(array_column(name, field) for name in array_names(columns) for field in ARRAY_FIELDS)]
+    there, known = set(columns), set(contract)
+    return [name for name in contract if name in there] + [name for name in columns if name not in known]
 
 
 def format_shape(shape: tuple[int, ...]) -> str:
@@ -72,8 +129,21 @@ def parse_shape(text: str) -> tuple[int, ...]:
     if text == _SCALAR:
         return ()
     if not _SHAPE.fullmatch(text):
-        raise ValueError(f"expected a shape like 32x32x3, found {text!r}")
-    return tuple(int(axis) for axis in text.split("x"))
+        raise ValueError(f"expected a shape like 32x32x3, found {text[:_LONGEST_SHOWN]!r}")
+    shape = tuple(int(axis) for axis in text.split("x"))
+    if not is_possible_shape(shape):
+        raise ValueError(f"expected a shape that an array can have, found {text[:_LONGEST_SHOWN]!r}")
+    return shape
+
+
+def is_possible_shape(shape: Sequence[int], itemsize: int = 1) -> bool:
+    """Return whether NumPy could make an array of this shape, memory permitting; an axis of length 0 does not make other axes valid.
+
+    Args:
+        shape: non-negative.
+        itemsize: bytes of an element.
+    """
+    return len(shape) <= _MAX_AXES and math.prod(max(axis, 1) for axis in shape) * itemsize <= sys.maxsize
 
 
 def split_label(label: str) -> tuple[str, ...]:

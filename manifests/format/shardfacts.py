@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from io import BytesIO
 
 from manifests.errors import ArrayFileError
-from manifests.format.npyfile import NpyHeader, check_size, read_header
+from manifests.format.npyfile import LONGEST_HEADER, NpyHeader, check_size, read_header
 
 _BLOCK_BYTES = 1 << 20
 _HEADER_BYTES = 4096
-_LONGEST_HEADER = 1 << 17
-"""More than any header that NumPy reads."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ def read_shard(file: int, size: int, *, deep: bool, name: str = "") -> ShardFact
     """
     first = os.read(file, min(size + 1, _BLOCK_BYTES) if deep else _HEADER_BYTES)
     wanted = _header_end(first)
-    known = first if wanted <= len(first) or len(first) >= size else os.pread(file, min(wanted, _LONGEST_HEADER), 0)
+    known = first if wanted <= len(first) or len(first) >= size else os.pread(file, min(wanted, LONGEST_HEADER), 0)
     try:
         header, dtype = _parsed(known[:wanted])
     except ArrayFileError as error:

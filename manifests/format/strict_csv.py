@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gc
 import io
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -211,7 +212,7 @@ def header_problems(header: Sequence[str], line: int) -> list[Problem]:
         for position, name in enumerate(header, start=1)
         if not name
     ]
-    repeated = sorted({name for name in header if name and header.count(name) > 1})
+    repeated = sorted(name for name, count in Counter(header).items() if name and count > 1)
     return problems + [Problem(kind="header", row=line, column=name, message="appears more than once in the header") for name in repeated]
 
 

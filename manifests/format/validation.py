@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -15,12 +15,13 @@ from manifests.format.names import (
     default_path,
     file_and_folder_clashes,
     name_problem,
-    name_problems,
 )
-from manifests.format.schema import parse_shape, split_label
+from manifests.format.schema import array_column, array_names, parse_shape, split_label
 
 _ROW = re.compile(r"0|[1-9][0-9]{0,17}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+
+_LONGEST_SHOWN = 300
 
 _Lines = npt.NDArray[np.int64]
 
@@ -39,7 +40,7 @@ def validate(rows: Mapping[str, Sequence[str]], lines: _Lines, metadata: Metadat
         return [missing_ids(list(rows))]
     ids = list(rows["id"])
     problems = [*_name_problems(ids, lines), *_file_problems(rows, ids, lines)]
-    for column, check in VALUE_CHECKS.items():
+    for column, check in value_checks(rows).items():
         if column in rows:
             problems += _value_problems(rows[column], lines, column, check)
     for column, spec in metadata.labels.items():
@@ -68,8 +69,9 @@ def encoding_problems(rows: Mapping[str, Sequence[str]], lines: _Lines) -> Itera
 
 
 def _name_problems(ids: list[str], lines: _Lines) -> Iterator[Problem]:
-    for position, text in name_problems(ids).items():
-        yield _at(lines, position, "id", "unsafe-id", f"ID {ids[position]!r} {text}")
+    for position, id_ in enumerate(ids):
+        if text := name_problem(id_):
+            yield _at(lines, position, "id", "unsafe-id", f"ID {_shown(id_)} {text}")
     for position, earlier in collisions(ids):
         if ids[position] == ids[earlier]:
             yield _at(lines, position, "id", "duplicate-id", f"ID {ids[position]!r} already appears in row {lines[earlier]}")
@@ -79,23 +81,48 @@ def _name_problems(ids: list[str], lines: _Lines) -> Iterator[Problem]:
 
 
 def _file_problems(columns: Mapping[str, Sequence[str]], ids: list[str], lines: _Lines) -> Iterator[Problem]:
-    """Check that paths are safe, and that no two rows share a file unless they are rows of a pack."""
+    """Check that paths are safe, and that no two arrays share a file unless they are rows of a pack."""
     named, rows = (columns.get(name, [""] * len(ids)) for name in ("path", "row"))
     files = [path or default_path(id_) for path, id_ in zip(named, ids, strict=True)]
+    safe: list[int] = []
     for position, (path, file) in enumerate(zip(named, files, strict=True)):
         # A default path is unsafe if its ID is, or if the suffix makes it too long.
         text = name_problem(file)
-        if text and (path or not name_problem(ids[position])):
-            yield _at(lines, position, "path" if path else "id", "unsafe-path", f"path {file!r} of ID {ids[position]!r} {text}")
-    if any(named):
+        if not text:
+            safe.append(position)
+        elif path or not name_problem(ids[position]):
+            message = f"path {_shown(file)} of ID {_shown(ids[position])} {text}"
+            yield _at(lines, position, "path" if path else "id", "unsafe-path", message)
+    owners, holders, rows = list(range(len(ids))), ["path"] * len(ids), list(rows)  # of each file: its row, and the column that names it
+    for column, position, path, row in _further_files(columns, array_names(columns)):
+        if text := name_problem(path):
+            yield _at(lines, position, column, "unsafe-path", f"path {_shown(path)} of ID {_shown(ids[position])} {text}")
+        else:
+            safe.append(len(files))
+        owners.append(position)
+        holders.append(column)
+        files.append(path)
+        rows.append(row)
+    if any(named) or len(files) > len(ids):
         keys = [f"{file}\0{row}" for file, row in zip(files, rows, strict=True)] if any(rows) else files
-        for position, earlier in collisions(keys):
-            if ids[position] != ids[earlier]:
-                text = f"path {files[position]!r} of ID {ids[position]!r} is also that of {ids[earlier]!r} in row {lines[earlier]}"
-                yield _at(lines, position, "path", "shared-path", text)
-    for position, other in file_and_folder_clashes(files):
-        text = f"path {files[position]!r} needs a folder where {files[other]!r} of row {lines[other]} is a file"
-        yield _at(lines, position, "path", "path-under-file", text)
+        for at, earlier in collisions(keys):
+            one, other = owners[at], owners[earlier]
+            if one == other or ids[one] != ids[other]:
+                text = f"path {files[at]!r} of ID {ids[one]!r} is also that of {ids[other]!r} in row {lines[other]}"
+                yield _at(lines, one, holders[at], "shared-path", text)
+    for below, above in file_and_folder_clashes([files[at] for at in safe]):
+        at, earlier = safe[below], safe[above]
+        text = f"path {files[at]!r} needs a folder where {files[earlier]!r} of row {lines[owners[earlier]]} is a file"
+        yield _at(lines, owners[at], holders[at], "path-under-file", text)
+
+
+def _further_files(columns: Mapping[str, Sequence[str]], names: Sequence[str]) -> Iterator[tuple[str, int, str, str]]:
+    """Yield the column, position, path and row within a pack of each file of a further array."""
+    for name in names:
+        column = array_column(name, "path")
+        paths = columns[column]
+        rows = columns.get(array_column(name, "row"), [""] * len(paths))
+        yield from ((column, position, path, row) for position, (path, row) in enumerate(zip(paths, rows, strict=True)) if path)
 
 
 def _value_problems(
@@ -106,7 +133,7 @@ def _value_problems(
     if bad:
         for position, value in enumerate(values):
             if value in bad:
-                yield _at(lines, position, column, kind or f"bad-{column}", bad[value])
+                yield _at(lines, position, column, kind or f"bad-{column.rpartition('.')[2]}", bad[value])
 
 
 def _label_problems(labels: Sequence[str], lines: _Lines, column: str, classes: tuple[str, ...]) -> Iterator[Problem]:
@@ -148,12 +175,22 @@ def _check_sha256(text: str) -> str | None:
     return None if _SHA256.fullmatch(text) else f"expected 64 hex digits, found {text!r}"
 
 
-VALUE_CHECKS: dict[str, Callable[[str], str | None]] = {
+_VALUE_CHECKS: dict[str, Callable[[str], str | None]] = {
     "row": _check_row,
     "shape": _check_shape,
     "dtype": _check_dtype,
     "sha256": _check_sha256,
 }
+
+
+def _shown(name: str) -> str:
+    return repr(name) if len(name) <= _LONGEST_SHOWN else f"{name[:_LONGEST_SHOWN]!r}..."
+
+
+def value_checks(columns: Iterable[str]) -> dict[str, Callable[[str], str | None]]:
+    """Return column -> what says of a value what is wrong with it, for rows with these columns and perhaps others."""
+    further = {array_column(name, field): check for name in array_names(columns) for field, check in _VALUE_CHECKS.items()}
+    return {**_VALUE_CHECKS, **further}
 
 
 def _at(lines: _Lines, position: int, column: str, kind: str, message: str) -> Problem:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING
 
 from manifests.format.metadata import Metadata
-from manifests.format.names import default_path, name_problem
-from manifests.format.schema import split_label
+from manifests.format.names import array_folder, default_path, name_problem
+from manifests.format.schema import array_names, split_label
 from manifests.rows import arrow
 from manifests.rows.buffers import text
+from manifests.rows.named_arrays import array_rows
 from manifests.rows.names import collisions, plain
-from manifests.rows.paths import are_default_paths
-from manifests.rows.table import distinct, is_dictionary
+from manifests.rows.paths import Rows, are_default_paths, default_paths
+from manifests.rows.table import distinct, is_dictionary, string_column
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,16 +35,16 @@ def is_sound(rows: pa.Table, metadata: Metadata, checks: Mapping[str, Callable[[
         and not any(collisions(rows["id"]))
         and _files_are_sound(rows)
         and all(_values_are_sound(rows[name], name, check) for name, check in checks.items() if name in rows.column_names)
-        and labels_are_known(rows, metadata)
+        and labels_are_known(rows, rows.column_names, metadata)
     )
 
 
-def labels_are_known(rows: pa.Table, metadata: Metadata) -> bool:
+def labels_are_known(rows: Rows, names: Collection[str], metadata: Metadata) -> bool:
     """Return whether every label is a class of `dataset.json`, which may have changed since the rows were validated."""
     return all(
-        set(spec.classes).issuperset(name for label in distinct(rows[column]) for name in split_label(label))
+        set(spec.classes).issuperset(name for label in distinct(rows.column(column)) for name in split_label(label))
         for column, spec in metadata.labels.items()
-        if column in rows.column_names and not spec.is_number
+        if column in names and not spec.is_number
     )
 
 
@@ -62,13 +63,17 @@ def _names_are_safe(names: pa.ChunkedArray) -> bool:
 
 
 def _files_are_sound(rows: pa.Table) -> bool:
-    """Return whether every row has its own file, with a safe path that is no folder in the path of another row."""
+    """Return whether every array has its own file, with a safe path that is no folder in the path of another one."""
     pc, ids = arrow.pc, rows["id"]
-    if "path" not in rows.column_names or not pc.any(pc.not_equal(rows["path"], text(""))).as_py():
+    names = array_names(rows.column_names)
+    has_paths = "path" in rows.column_names and pc.any(pc.not_equal(rows["path"], text(""))).as_py()
+    main, further = rows["path"] if has_paths else None, [array_rows(rows, name) for name in names]
+    if (main is None or are_default_paths(main, ids)) and all(
+        are_default_paths(some["path"], some["id"], array_folder(name)) for name, some in zip(names, further, strict=True)
+    ):
         return not _any_matches(ids, _FILE_AS_FOLDER)
-    paths = rows["path"]
-    if are_default_paths(paths, ids):
-        return not _any_matches(ids, _FILE_AS_FOLDER)
+    columns = [default_paths(ids) if main is None else main, *(some["path"] for some in further)]
+    paths = arrow.pa.chunked_array([chunk for column in columns for chunk in string_column(column).chunks], type=arrow.pa.large_string())
     return (
         bool(pc.all(pc.ends_with(paths, ".npy")).as_py())
         and not _any_matches(paths, _FILE_AS_FOLDER)
@@ -78,7 +83,7 @@ def _files_are_sound(rows: pa.Table) -> bool:
 
 
 def _values_are_sound(column: pa.ChunkedArray, name: str, check: Callable[[str], str | None]) -> bool:
-    if name == "sha256" and not is_dictionary(column):
+    if name.rpartition(".")[2] == "sha256" and not is_dictionary(column):
         return bool(arrow.pc.all(arrow.pc.match_substring_regex(column, _SHA256)).as_py())
     return not any(check(value) for value in distinct(column) if value)
 

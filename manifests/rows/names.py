@@ -55,11 +55,9 @@ def collisions(names: pa.ChunkedArray) -> Iterator[tuple[int, int]]:
         hashes[start : start + len(block)] = np.fromiter(map(hash, block.to_pylist()), dtype=np.int64, count=len(block))
     in_order = np.sort(hashes)
     repeated = in_order[1:][in_order[1:] == in_order[:-1]]
-    first: dict[str, int] = {}
-    for position in np.flatnonzero(np.isin(hashes, repeated)).tolist() if len(repeated) else ():
-        earlier = first.setdefault(keys[position].as_py(), position)
-        if earlier != position:
-            yield position, earlier
+    rows = np.flatnonzero(np.isin(hashes, repeated)).tolist() if len(repeated) else []
+    for position, earlier in rules.collisions(names[row].as_py() for row in rows):
+        yield rows[position], rows[earlier]
 
 
 def shard_clashes(ids: pa.ChunkedArray) -> Iterator[tuple[int, int]]:

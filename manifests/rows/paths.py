@@ -105,10 +105,10 @@ def path_kind(rows: Rows, schema: pa.Schema) -> PathKind:
     return "default" if are_default_paths(paths, rows.column("id")) else "own"
 
 
-def are_default_paths(paths: pa.ChunkedArray, ids: pa.ChunkedArray) -> bool:
+def are_default_paths(paths: pa.ChunkedArray, ids: pa.ChunkedArray, folder: str = SHARD_FOLDER) -> bool:
     """Return whether each path is the one that its ID has by default; some at a time, as all of them written out take memory."""
     pc, step = arrow.pc, arrow.ROWS_AT_ONCE
-    blocks = ((paths.slice(start, step), default_paths(ids.slice(start, step))) for start in range(0, len(ids), step))
+    blocks = ((paths.slice(start, step), default_paths(ids.slice(start, step), folder)) for start in range(0, len(ids), step))
     return all(pc.all(pc.equal(some, default)).as_py() for some, default in blocks)
 
 

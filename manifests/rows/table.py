@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from manifests.errors import Problem
+from manifests.format.schema import is_array_column
 from manifests.rows import arrow
 from manifests.rows.buffers import coded_array, codes_of, integers, mask, mask_array, position_array, string_array, text
 
@@ -244,6 +245,7 @@ def with_rows(rows: pa.Table, more: Mapping[str, Sequence[str]]) -> pa.Table:
 def _typed(name: str, column: Any) -> pa.ChunkedArray:
     pa = arrow.pa
     column = as_column(column)
+    name = name.rpartition(".")[2] if is_array_column(name) else name
     if is_dictionary(column) and name not in MANY_VALUED:
         return pa.chunked_array([in_one_piece(column.unify_dictionaries())])
     column = column if column.type == pa.large_string() else column.cast(pa.large_string())
@@ -263,7 +265,11 @@ def _encoded(column: pa.ChunkedArray) -> pa.Array:
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    return column.cast(arrow.pa.large_string())
+    text = arrow.pa.large_string()
+    if not is_dictionary(column):
+        return column.cast(text)
+    # In half the time of a cast of the column.
+    return arrow.pa.chunked_array([chunk.dictionary.cast(text).take(chunk.indices) for chunk in column.chunks], type=text)
 
 
 def _is_text_or_number(kind: Any) -> bool:

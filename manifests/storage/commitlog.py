@@ -8,12 +8,14 @@ what the record says, again if it was interrupted, and then removes it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import itertools
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +24,7 @@ from manifests.errors import UnfinishedCommitError
 from manifests.files.atomic import sync_folder
 from manifests.files.durable import sync_below
 from manifests.files.lock import locked
+from manifests.files.regularfile import open_regular
 from manifests.format.names import SHARD_FOLDER, collisions, default_path, file_and_folder_clashes, resolve_inside
 from manifests.format.schema import FAILURES_NAME, MANIFEST_NAME, METADATA_NAME, STATE_FOLDER
 from manifests.rows import arrow
@@ -29,7 +32,7 @@ from manifests.rows.buffers import integers, number_array, text
 from manifests.rows.checks import may_share_files
 from manifests.rows.paths import folders_of
 from manifests.rows.table import distinct, in_one_piece, string_blocks, string_column
-from manifests.storage.commit_record import Changeover, Failures, read_record, write_record
+from manifests.storage.commit_record import Changeover, Failures, Replaced, read_record, write_record
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,7 +48,9 @@ _PATIENCE_SECONDS = 60.0
 _UP_TO_LAST_SLASH = r"(?s)^.*/"
 
 
-def begin_changeover(root: Path, *, added: Any, removed: Any, failures: Failures) -> Changeover:
+def begin_changeover(
+    root: Path, *, added: Any, removed: Any, failures: Failures, arrays: Mapping[str, Replaced] = MappingProxyType({})
+) -> Changeover:
     """Write the record that makes the state in the stage the one that holds; `finish_changeover` does what it says.
 
     Args:
@@ -54,6 +59,7 @@ def begin_changeover(root: Path, *, added: Any, removed: Any, failures: Failures
             column or an iterable of strings.
         removed: IDs whose shards are deleted, likewise.
         failures: whether a new failures.csv comes, the old one goes, or it stays as it is.
+        arrays: name of a further array -> the IDs whose files of it are in the stage, and those whose files are deleted.
 
     Returns:
         What the record says.
@@ -62,16 +68,39 @@ def begin_changeover(root: Path, *, added: Any, removed: Any, failures: Failures
         OSError: the disk is full or fails, or the folder cannot be written; the old state holds.
     """
     stage = root / STAGE_FOLDER
-    added, removed = string_column(added), string_column(removed)
-    for folder in _folders_of(added):
-        # Where a shard that will be removed is in the way, the folder is made later.
-        with contextlib.suppress(FileExistsError, NotADirectoryError):
-            (root / folder).mkdir(parents=True, exist_ok=True)
-    files = (stage / name for name in _written(added))
+    change = Changeover(
+        manifest=_digest(stage / MANIFEST_NAME),
+        added=string_column(added),
+        removed=string_column(removed),
+        failures=failures,
+        arrays=arrays,
+    )
+    check_folders(root, {base: [own.added, own.removed] for base, own in change.by_folder().items()})
+    for base, own in change.by_folder().items():
+        for folder in _folders_of(base, own.added):
+            # Where a shard that will be removed is in the way, the folder is made later.
+            with contextlib.suppress(FileExistsError, NotADirectoryError):
+                (root / folder).mkdir(parents=True, exist_ok=True)
+    files = (stage / name for name in _written(change))
     sync_below(stage, (file for file in files if file.exists()))
-    change = Changeover(manifest=_digest(stage / MANIFEST_NAME), added=added, removed=removed, failures=failures)
     write_record(change, root / RECORD)
     return change
+
+
+def check_folders(root: Path, ids: Mapping[str, Sequence[pa.ChunkedArray]]) -> None:
+    """Check that shards of IDs would lie within a dataset: what a link leads to is somebody else's.
+
+    Args:
+        root: the dataset's folder.
+        ids: folder for shards -> columns of IDs with shards below it.
+
+    Raises:
+        OSError: a folder leads out of the dataset.
+    """
+    folders = (folder for base, columns in ids.items() for folder in _folders_of(base, *columns))
+    led_out = next((folder for folder in folders if resolve_inside(root, folder) is None), None)
+    if led_out is not None:
+        raise OSError(errno.ELOOP, "it leads out of the dataset through a link; remove the link", os.fspath(root / led_out))
 
 
 def finish_if_begun(root: Path) -> None:
@@ -111,18 +140,20 @@ def finish_changeover(root: Path, begun: Changeover | None = None) -> None:
         return
     change = read_record(record) if begun is None else begun
     _check_stage(root, change)
-    first, last = _order_of_removal(root, change)
-    _remove(root, first)
-    _take_shards(root, change.added)
+    removals = {base: _order_of_removal(root, base, own) for base, own in change.by_folder().items()}
+    for base, own in change.by_folder().items():
+        _remove(root, base, removals[base][0])
+        _take_shards(root, base, own.added)
     if change.failures == "new":
         _take(root, FAILURES_NAME)
     elif change.failures == "none":
         (root / FAILURES_NAME).unlink(missing_ok=True)
     _take(root, METADATA_NAME)
     _take(root, MANIFEST_NAME)
-    _remove(root, last)
-    files = (root / name for name in _written(change.added))
-    emptied = {root / folder for folder in _folders_of(change.removed)}
+    for base, (_, last) in removals.items():
+        _remove(root, base, last)
+    files = (root / name for name in _written(change))
+    emptied = {root / folder for base, own in change.by_folder().items() for folder in _folders_of(base, own.removed)}
     sync_below(root, (file for file in files if file.exists()), emptied)
     record.unlink()
     with contextlib.suppress(OSError):  # a record that comes back has nothing left to do
@@ -142,12 +173,12 @@ def _take(root: Path, path: str) -> None:
         os.replace(source, target)
 
 
-def _take_shards(root: Path, ids: pa.ChunkedArray) -> None:
-    """Move shards of the stage into place, except those that were moved before.
+def _take_shards(root: Path, base: str, ids: pa.ChunkedArray) -> None:
+    """Move shards of one folder of the stage into place, except those that were moved before.
 
     A folder of which every file is new is renamed, even if it has millions.
     """
-    for folder, own in _by_folder(ids):
+    for folder, own in _by_folder(base, ids):
         source, target = f"{root}/{STAGE_FOLDER}/{folder}", f"{root}/{folder}"
         if not os.path.isdir(source):
             continue
@@ -163,19 +194,20 @@ def _each(strings: pa.ChunkedArray | pa.Array) -> Iterator[str]:
     return itertools.chain.from_iterable(string_blocks(strings))
 
 
-def _written(ids: pa.ChunkedArray) -> Iterator[str]:
+def _written(change: Changeover) -> Iterator[str]:
     """Yield the path of each file of a new state."""
     yield from (MANIFEST_NAME, METADATA_NAME, FAILURES_NAME)
-    yield from map(default_path, _each(ids))
+    for base, own in change.by_folder().items():
+        yield from (default_path(id_, folder=base) for id_ in _each(own.added))
 
 
-def _folders_of(*columns: pa.ChunkedArray) -> list[str]:
-    """Return the folders of these IDs' shards, each once, sorted."""
-    return sorted({f"{SHARD_FOLDER}/{head}".rstrip("/") for ids in columns for head in distinct(folders_of(ids))})
+def _folders_of(base: str, *columns: pa.ChunkedArray) -> list[str]:
+    """Return the folders below one for shards that hold those of these IDs, each once, sorted."""
+    return sorted({f"{base}/{head}".rstrip("/") for ids in columns for head in distinct(folders_of(ids))})
 
 
-def _by_folder(ids: pa.ChunkedArray) -> Iterator[tuple[str, pa.Array]]:
-    """Yield each folder of these IDs' shards, and the names of the shards in it."""
+def _by_folder(base: str, ids: pa.ChunkedArray) -> Iterator[tuple[str, pa.Array]]:
+    """Yield each folder below one for shards that holds those of these IDs, and the names of the shards in it."""
     if not len(ids):
         return
     pc = arrow.pc
@@ -185,7 +217,7 @@ def _by_folder(ids: pa.ChunkedArray) -> Iterator[tuple[str, pa.Array]]:
     names = in_one_piece(names).take(number_array(np.argsort(codes, kind="stable")))
     start = 0
     for head, count in zip(folders.dictionary.to_pylist(), np.bincount(codes).tolist(), strict=True):
-        yield f"{SHARD_FOLDER}/{head}".rstrip("/"), names.slice(start, count)
+        yield f"{base}/{head}".rstrip("/"), names.slice(start, count)
         start += count
 
 
@@ -212,16 +244,17 @@ def _is_empty_folder(path: str, *, like: str) -> bool:
         return False
 
 
-def _remove(root: Path, ids: Iterable[str]) -> None:
-    """Delete shards and the folders that they leave empty."""
+def _remove(root: Path, base: str, ids: Iterable[str]) -> None:
+    """Delete shards of one folder and the folders that they leave empty; that of the main arrays stays."""
+    stay = {root, root / SHARD_FOLDER}
     for id_ in ids:
-        path = root / default_path(id_)
+        path = root / default_path(id_, folder=base)
         if path.is_dir() and not path.is_symlink():  # a folder of new shards, which was made when this was done before
             continue
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             path.unlink()
         for folder in path.parents:
-            if folder == root / SHARD_FOLDER or not _remove_if_empty(folder):
+            if folder in stay or not _remove_if_empty(folder):
                 break
 
 
@@ -233,8 +266,8 @@ def _remove_if_empty(folder: Path) -> bool:
     return True
 
 
-def _order_of_removal(root: Path, change: Changeover) -> tuple[Iterable[str], Iterable[str]]:
-    """Return which shards are removed before the new ones come, because they are in their way, and which at the end.
+def _order_of_removal(root: Path, base: str, change: Replaced) -> tuple[Iterable[str], Iterable[str]]:
+    """Return which shards of one folder are removed before the new ones come, because they are in their way, and which at the end.
 
     Where `Cat` makes room for `cat`, a case-insensitive disk has the new shard under the old name once it is in place: what was
     in the way of a shard that has left the stage is already gone.
@@ -242,7 +275,7 @@ def _order_of_removal(root: Path, change: Changeover) -> tuple[Iterable[str], It
     added, removed = change.added, change.removed
     if not len(added) or not len(removed) or not may_share_files(arrow.pa.chunked_array([*added.chunks, *removed.chunks])):
         return (), _each(removed)
-    paths = [default_path(id_) for id_ in itertools.chain(_each(added), _each(removed))]
+    paths = [default_path(id_, folder=base) for id_ in itertools.chain(_each(added), _each(removed))]
     n = len(added)
     pairs = itertools.chain(file_and_folder_clashes(paths), collisions(paths))
     makes_room = [(max(pair) - n, min(pair)) for pair in pairs if min(pair) < n <= max(pair)]
@@ -263,12 +296,12 @@ def _check_stage(root: Path, change: Changeover) -> None:
     problem = ""
     if not manifest.exists() or _digest(manifest) != change.manifest:
         problem = f"{manifest} is not the manifest that was to come"
-    folders = _folders_of(change.added, change.removed)
+    folders = [folder for base, own in change.by_folder().items() for folder in _folders_of(base, own.added, own.removed)]
     both = [STAGE_FOLDER, *folders, *(f"{STAGE_FOLDER}/{folder}" for folder in folders)]
     led_out = next((folder for folder in both if resolve_inside(root, folder) is None), None)
     if led_out is not None:
         problem = problem or f"{root / led_out} leads out of the dataset through a link"
-    lost = _first_lost(root, change.added)
+    lost = next((path for base, own in change.by_folder().items() if (path := _first_lost(root, base, own.added)) is not None), None)
     if lost is not None:
         problem = problem or f"{stage / lost} is missing"
     if problem:
@@ -278,9 +311,9 @@ def _check_stage(root: Path, change: Changeover) -> None:
         )
 
 
-def _first_lost(root: Path, added: pa.ChunkedArray) -> str | None:
+def _first_lost(root: Path, base: str, added: pa.ChunkedArray) -> str | None:
     """Return the path of a new shard that is neither in the stage nor in place; None if there is none."""
-    for folder, names in _by_folder(added):
+    for folder, names in _by_folder(base, added):
         staged = f"{root}/{STAGE_FOLDER}/{folder}"
         if os.path.isdir(staged) and _holds_only(staged, names):  # as a rule, and a look at the folder costs less than one at each file
             continue
@@ -291,5 +324,5 @@ def _first_lost(root: Path, added: pa.ChunkedArray) -> str | None:
 
 
 def _digest(path: Path) -> str:
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

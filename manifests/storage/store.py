@@ -14,16 +14,16 @@ from manifests.files.atomic import replacing
 from manifests.files.filestate import FileState
 from manifests.files.regularfile import open_regular
 from manifests.format.metadata import Metadata, read_metadata
-from manifests.format.schema import COLUMN_NAMES, MANIFEST_NAME, METADATA_NAME, PARQUET_NAME
+from manifests.format.schema import MANIFEST_NAME, METADATA_NAME, PARQUET_NAME, ordered_columns
 from manifests.format.strict_csv import csv_blocks, header_problems
-from manifests.format.validation import VALUE_CHECKS, encoding_problems, validate
+from manifests.format.validation import encoding_problems, validate, value_checks
 from manifests.manifest import Manifest
 from manifests.rows import arrow, arrow_csv, arrow_parquet
 from manifests.rows.buffers import ascends
 from manifests.rows.checks import is_sound, labels_are_known
 from manifests.rows.table import are_rows, columns_of, rows_of, rows_of_any, type_problems
 from manifests.storage import cache
-from manifests.storage.cache import StampedFile, cached_table, keep_table
+from manifests.storage.cache import StampedFile, cached_rows, keep_table
 from manifests.storage.commitlog import finish_if_begun
 
 if TYPE_CHECKING:
@@ -56,10 +56,10 @@ def load_manifest(path: str | Path) -> Manifest:
     metadata = read_metadata(metadata_file) if metadata_file.is_file() else Metadata()
     if file.suffix in arrow_parquet.SUFFIXES:
         return Manifest(_read_parquet(file, metadata), root, metadata, source=source)
-    rows = cached_table(file)
-    if rows is None or not labels_are_known(rows, metadata):
-        rows = _read(file, metadata)
-    return Manifest(rows, root, metadata, source=source)
+    kept = cached_rows(file, lambda: _read(file, metadata))
+    if kept is None or not labels_are_known(kept, kept.schema.names, metadata):
+        kept = _read(file, metadata)
+    return Manifest(kept, root, metadata, source=source)
 
 
 def write_manifest(rows: pd.DataFrame | pa.Table, path: str | Path) -> None:
@@ -82,10 +82,10 @@ def write_manifest(rows: pd.DataFrame | pa.Table, path: str | Path) -> None:
     if not are_rows(rows):
         _refuse(file, type_problems(rows))
         rows = rows_of_any(rows)
-    rows = rows.select(_ordered(rows.column_names))
+    rows = rows.select(ordered_columns(rows.column_names))
     if "id" in rows.column_names and not ascends(rows["id"]):
         rows = rows.take(arrow.pc.sort_indices(rows["id"]))  # in UTF-8, which is by code point: not by the language settings
-    if "id" not in rows.column_names or not is_sound(rows, Metadata(), VALUE_CHECKS):
+    if "id" not in rows.column_names or not is_sound(rows, Metadata(), value_checks(rows.column_names)):
         _refuse(file, validate(columns_of(rows, rows.column_names), _lines(len(rows)), Metadata()))
     with replacing(file) as target:
         (arrow_parquet if file.suffix in arrow_parquet.SUFFIXES else arrow_csv).write_rows(rows, target)
@@ -131,12 +131,7 @@ def keep_rows(rows: pa.Table, file: Path, sha256: str) -> None:
         sha256: of what was written to it, in hex.
     """
     if len(rows) >= cache.WRITTEN_ROWS:
-        cache.keep_written(rows.select(_ordered(rows.column_names)), file, sha256)
-
-
-def _ordered(names: list[str]) -> list[str]:
-    """Return columns in the order of a file: the contract's first."""
-    return [name for name in COLUMN_NAMES if name in names] + [name for name in names if name not in COLUMN_NAMES]
+        cache.keep_written(rows.select(ordered_columns(rows.column_names)), file, sha256)
 
 
 def _read(path: Path, metadata: Metadata) -> pa.Table:
@@ -149,7 +144,7 @@ def _read(path: Path, metadata: Metadata) -> pa.Table:
     file = StampedFile(path)
     try:
         rows = arrow_csv.read_rows(file)
-        is_good = "id" in rows.column_names and is_sound(rows, metadata, VALUE_CHECKS)
+        is_good = "id" in rows.column_names and is_sound(rows, metadata, value_checks(rows.column_names))
     except arrow_csv.UnsureError:
         is_good = False
     if not is_good:
@@ -162,7 +157,7 @@ def _read(path: Path, metadata: Metadata) -> pa.Table:
 
 def _read_parquet(path: Path, metadata: Metadata) -> pa.Table:
     rows = arrow_parquet.read_rows(open_regular(path), str(path))
-    if "id" not in rows.column_names or not is_sound(rows, metadata, VALUE_CHECKS):
+    if "id" not in rows.column_names or not is_sound(rows, metadata, value_checks(rows.column_names)):
         problems = validate(columns_of(rows, rows.column_names), np.arange(1, len(rows) + 1, dtype=np.int64), metadata)
         if problems:
             raise InvalidManifestError(str(path), problems)

@@ -21,11 +21,12 @@ from prep.build.commit.summary import BuildSummary
 from prep.build.commit.unchanged import is_unchanged, request_of
 from prep.build.execute.chunk import BuildChunk, Built, build_chunk, chunks_of
 from prep.build.execute.journal import Collected, nothing_written
-from prep.build.late_survey import DepthsMet, survey_built
+from prep.build.late_survey import KindsMet, survey_built
 from prep.build.moves import copy_moved
 from prep.build.plan.prepare import Prepared, prepare
 from prep.build.recipe.last_build import about_build, given_source, with_remembered
 from prep.build.recipe.options import BuildOptions
+from prep.build.recipe.trusted_code import remember_code
 from prep.build.scan.background_listing import looking_ahead
 from prep.build.scan.existing_shards import Look, damage_of
 from prep.build.stage.failures_csv import read_failures
@@ -118,6 +119,8 @@ def build_shards(
         done = replace(prepared.state, about=about_build(Path(source), options) | {"request": request})
         if not done.equals(state):
             done.save(out)
+        if prepared.shards.have_users_code:
+            remember_code(out, prepared.shards, report)
         report.log(f"done: {summary}")
         return summary
 
@@ -251,16 +254,16 @@ def _build_rest(
     failed, sure = len(prepared.failures), len(plan.items) - count + len(collected)
     if stop_after is not None and failed >= stop_after:
         raise stopped(failed, 0, len(left), "build")
-    depths = DepthsMet(prepared) if prepared.awaits_survey else None
+    kinds = KindsMet(prepared) if prepared.awaits_survey else None
 
     def take(built: Built) -> None:
         for written in built.written:
             collected.add(written)
-            if depths is not None:
-                depths.add(written, collected)
+            if kinds is not None:
+                kinds.add(written, collected)
 
-    if depths is not None:
-        depths.add(collected.table(), collected)
+    if kinds is not None:
+        kinds.add(collected.table(), collected)
     return gather(
         workers,
         build_chunk,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,12 +12,14 @@ from manifests.rows.buffers import codes_of, number_array, numbers
 from manifests.rows.table import select
 from prep.build.execute.journal import Collected
 from prep.build.plan.prepare import Prepared
+from prep.build.recipe.resolve import resolve_recipe
 from prep.build.scan.scan import read_headers
-from prep.build.scan.survey import GO_TOGETHER, Survey, resolve_recipe
 from prep.build.state.state import Facts, remembered_items
 from prep.parallel.executors import Workers
 from prep.progress.report import Reporter
-from prep.readers.header import parse_header
+from prep.readers.headers import Headers, parsed
+from prep.readers.reader import SurveyedReader
+from prep.readers.registry import reader_of
 from prep.text import counted, shown
 
 if TYPE_CHECKING:
@@ -37,12 +39,14 @@ def survey_built(prepared: Prepared, written: pa.Table, workers: Workers, report
         The same, with what was found out.
 
     Raises:
-        SourceError: the images do not go together.
+        SourceError: the items do not go together.
     """
     seen, plan = prepared.seen, prepared.plan
     facts = Facts.of(seen.items)
     codes, texts = codes_of(written["header"])
     at = seen.usable[plan.due[numbers(written["position"], np.int64)]]
+    reader = _reader(prepared)
+    texts = [text if parsed(text, reader.parse_header) is not None else "" for text in texts]
     known = np.array([facts.code_of(text) for text in texts] or [0], dtype=np.int32)[codes]
     facts.codes[at[known > 0]] = known[known > 0]
     has_row = np.zeros(len(seen.items), dtype=np.bool_)
@@ -54,23 +58,23 @@ def survey_built(prepared: Prepared, written: pa.Table, workers: Workers, report
         names = shown([failure.source for failure in failed])
         report.note(f"kept as they are: {counted(len(failed), 'shard')} whose raw file cannot be read any more: {names}")
     rows = select(seen.items.select(["id", "header"]), has_row)
-    survey = Survey(rows["id"], rows["header"])
-    _, notes = resolve_recipe(prepared.listing.format, prepared.shards, survey)
-    for note in [*survey.notes(), *notes]:
+    headers = Headers(rows["id"], rows["header"], reader.parse_header)
+    _, notes = resolve_recipe(prepared.listing.format, prepared.shards, headers)
+    for note in [*reader.describe(headers), *notes]:
         report.note(note)
     items = seen.items.append_column("fingerprint", prepared.state.items["fingerprint"])
     return replace(prepared, seen=seen, state=replace(prepared.state, items=remembered_items(items)))
 
 
-class DepthsMet:
-    """The depths of the images that a build has met so far, so that those that do not go together end it when they meet, not overnight."""
+class KindsMet:
+    """The kinds of items that a build has met so far, so that those that do not go together end it when they meet, not overnight."""
 
     def __init__(self, prepared: Prepared) -> None:
-        """Begin with what is known of images whose rows stay."""
-        self._prepared = prepared
+        """Begin with what is known of items whose rows stay."""
+        self._prepared, self._reader = prepared, _reader(prepared)
         plan = prepared.plan
         self._kept = plan.items.select(["id", "header"]).take(number_array(np.unique(plan.owners[plan.kept_rows])))
-        self._depths = Survey(self._kept["id"], self._kept["header"]).by_depth().keys() | set()
+        self._kinds = self._kinds_of(self._kept)
 
     def add(self, written: pa.Table, collected: Collected) -> None:
         """Take in what was written.
@@ -80,12 +84,26 @@ class DepthsMet:
             collected: all that was written so far.
 
         Raises:
-            SourceError: images do not go together.
+            SourceError: items do not go together.
         """
-        self._depths |= {parse_header(text).depth for text in codes_of(written["header"])[1] if text}
-        if len(self._depths) < 2 or GO_TOGETHER.issuperset(self._depths):
+        kinds = self._kinds | self._kinds_of(written)
+        if len(kinds) < 2 or kinds == self._kinds:
+            self._kinds = kinds
             return
+        self._kinds = kinds
         table = collected.table()
         new = self._prepared.plan.to_build["id"].take(number_array(numbers(table["position"], np.int64)))
         both = arrow.pa.concat_tables([self._kept, arrow.pa.table({"id": new, "header": table["header"]})]).unify_dictionaries()
-        resolve_recipe(self._prepared.listing.format, self._prepared.shards, Survey(both["id"], both["header"]))
+        headers = Headers(both["id"], both["header"], self._reader.parse_header)
+        resolve_recipe(self._prepared.listing.format, self._prepared.shards, headers)
+
+    def _kinds_of(self, rows: pa.Table) -> set[str]:
+        facts = [parsed(text, self._reader.parse_header) for text in codes_of(rows["header"])[1]]
+        return {self._reader.kind(each) for each in facts if each is not None}
+
+
+def _reader(prepared: Prepared) -> SurveyedReader[Any]:
+    reader = reader_of(prepared.listing.format)
+    if not isinstance(reader, SurveyedReader):
+        raise TypeError(f"{reader.name} are not surveyed")
+    return reader

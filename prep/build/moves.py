@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,10 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from manifests.format.names import default_path
+from manifests.format.names import array_folder, default_path
 from manifests.format.npyfile import read_stream
+from manifests.format.schema import array_names
+from manifests.rows.buffers import number_array
 from manifests.rows.table import value
-from prep.build.execute.copying import CopyItem, CopyTask, copy_shards
+from prep.build.execute.copying import CopyItem, CopyTask, copy_shards, further_items
 from prep.build.execute.journal import Done, nothing_written, write_part
 from prep.build.execute.shards import WrittenShard
 from prep.build.plan.prepare import Prepared
@@ -49,11 +53,8 @@ def copy_moved(prepared: Prepared, target: Path, is_done: npt.NDArray[np.bool_])
     positions = np.searchsorted(plan.due, moved)
     moved, positions = moved[~is_done[positions]], positions[~is_done[positions]]
     items = {item.id: item for item in items_at(plan.items, moved)}
-    rows = [plan.moved_from[at] for at in moved.tolist()]
-    to_copy = [
-        CopyItem(id=id_, path=default_path(value(old.table, "id", row)), row="", **{name: value(old.table, name, row) for name in _FACTS})
-        for id_, row in zip(items, rows, strict=True)
-    ]
+    rows = np.array([plan.moved_from[at] for at in moved.tolist()], dtype=np.int64)
+    to_copy = _to_copy(old.table, dict(zip(items, rows.tolist(), strict=True)))
     copied = copy_shards(CopyTask(root=old.root, target=target, items=to_copy))
     done: list[Done] = [(items[id_], (_with_moments(found, target),), "") for id_, found in copied if isinstance(found, WrittenShard)]
     prints = as_prints(plan.items["fingerprint"])[moved].tolist()
@@ -66,6 +67,21 @@ def copy_moved(prepared: Prepared, target: Path, is_done: npt.NDArray[np.bool_])
         )
     except OSError as error:
         raise OutputError(f"{error.filename or target}: cannot be written: {error.strerror or error}") from error
+
+
+def _to_copy(rows: pa.Table, moved: Mapping[str, int]) -> list[CopyItem]:
+    """Return what to copy of each moved item, given the row that it had under its old name: the main array first."""
+    from_row: dict[int, list[CopyItem]] = defaultdict(list)
+    some = rows.take(number_array(np.array(list(moved.values()), dtype=np.int64)))
+    for name in array_names(rows.column_names):
+        for position, item in further_items(some, name):
+            from_row[position].append(replace(item, path=default_path(item.id, folder=array_folder(name)), row=""))
+    to_copy: list[CopyItem] = []
+    for position, id_ in enumerate(moved):
+        facts = {name: value(some, name, position) for name in _FACTS}
+        to_copy.append(CopyItem(id=id_, path=default_path(value(some, "id", position)), row="", **facts))
+        to_copy += [replace(item, id=id_) for item in from_row[position]]
+    return to_copy
 
 
 def _with_moments(shard: WrittenShard, target: Path) -> WrittenShard:

@@ -13,10 +13,11 @@ from importlib import import_module
 import click
 
 from manifests.errors import ManifestError
+from manifests.text import terminal_lines
 from prep.cli.output import DATA_PROBLEM, DONE, INTERRUPTED, TERMINATED, WRONG_USAGE
 from prep.errors import PrepError, UsageError
 from prep.parallel.interrupts import COMPLETED, GOES_ON, KEPT, Terminated, sigterm_raises
-from prep.text import printable
+from prep.progress.report import write_stderr
 
 _HOMES = {
     "adopt": ("adopt", "adopt"),
@@ -73,8 +74,8 @@ def _kept_by(error: BaseException) -> str:
 
 
 def _failed(arguments: Sequence[str], message: str, code: int) -> int:
-    for line in f"error: {message}".splitlines():
-        click.echo(printable(line), err=True)
+    for line in terminal_lines(f"error: {message}"):
+        write_stderr(line)
     if "--json" in arguments:
         click.echo(json.dumps({"error": message, "exit_code": code}, ensure_ascii=True, indent=2))
     return code

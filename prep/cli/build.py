@@ -10,6 +10,7 @@ import click
 
 from manifests.rows.buffers import number_array, string_array
 from manifests.rows.table import strings, value
+from manifests.text import terminal_text
 from prep.build.build import build_shards as build
 from prep.build.build import plan_build
 from prep.build.commit.relabelled import Relabelled, relabelled_by_plan, relabelled_rows, warning_of
@@ -18,7 +19,8 @@ from prep.build.plan.prepare import Prepared
 from prep.cli.flags.data_options import build_options, source_options
 from prep.cli.flags.run_options import Tolerance, dask_option, executor_at, finish, reporter, run_options, tell_failures
 from prep.cli.output import DONE, answer, json_option
-from prep.text import counted, printable
+from prep.progress.report import write_stderr
+from prep.text import counted
 
 
 @click.command("build-shards")
@@ -78,7 +80,7 @@ def plan(out: Path, *, as_json: bool, source: Path, dask: str | None, **values: 
     }
     tell_failures(prepared.failures, None)
     if relabelled:
-        click.echo(printable(warning_of(relabelled, len(gone))), err=True)
+        write_stderr(terminal_text(warning_of(relabelled, len(gone))))
     lines = [f"add      {id_}" for id_ in result["add"]] + [f"rebuild  {id_}: {reason}" for id_, reason in result["rebuild"].items()]
     lines += [f"move     {id_}: copied from {row}" for id_, row in result["move"].items()]
     lines += [f"{'remove' if prepared.prune else 'gone':<8} {id_}" for id_ in gone]

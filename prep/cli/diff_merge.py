@@ -8,13 +8,14 @@ from typing import Any, Literal
 
 import click
 
+from manifests.text import terminal_lines
 from prep.cli.flags.data_options import PATH
 from prep.cli.output import DATA_PROBLEM, DONE, answer, json_option
 from prep.datasets.diff.diff import diff_datasets, difference_text
 from prep.datasets.merge.merge import merge_datasets
 from prep.datasets.merge.union import MergeOptions
 from prep.errors import ConflictError
-from prep.text import printable
+from prep.progress.report import write_stderr
 
 
 @click.command(short_help="Show how dataset B differs from dataset A.")
@@ -75,7 +76,7 @@ def merge(
     except ConflictError as error:
         if not as_json:
             raise
-        click.echo("\n".join(printable(line) for line in f"error: {error}".splitlines()), err=True)
+        write_stderr("\n".join(terminal_lines(f"error: {error}")))
         told = {"error": error.message, "exit_code": DATA_PROBLEM, "conflicts": list(error.conflicts)}
         click.echo(json.dumps(told, default=vars, ensure_ascii=True, indent=2))
         return DATA_PROBLEM

@@ -30,7 +30,7 @@ def recipe(source: Path, *, as_json: bool, **values: Any) -> int:
     """  # noqa: D301  # \b is click's mark for text that keeps its line breaks
     options = build_options(values)
     listing = list_source(source, options.source)
-    options.shards.check_format(listing.format)
+    options.shards.of_reader(listing.format)
     if options.source.format in {None, "auto"}:
         options = replace(options, source=replace(options.source, format=listing.format if source.is_dir() else "table"))
     text = recipe_text(options)

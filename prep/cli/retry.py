@@ -11,7 +11,7 @@ from manifests.format.schema import FAILURES_NAME, MANIFEST_NAME
 from prep.build.build import build_shards
 from prep.build.recipe.last_build import last_source
 from prep.build.recipe.options import BuildOptions
-from prep.cli.flags.data_options import PATH
+from prep.cli.flags.data_options import PATH, allow_code_option
 from prep.cli.flags.run_options import Tolerance, executor_at, finish, reporter, run_options
 from prep.cli.output import answer, json_option
 from prep.errors import UsageError
@@ -20,6 +20,7 @@ from prep.errors import UsageError
 @click.command(short_help="Build the items that failed again, and nothing else.")
 @click.argument("out", type=PATH)
 @click.option("--source", type=PATH, help="Where the raw data is now, if it has moved since the last build.")
+@allow_code_option
 @run_options
 @json_option
 def retry(

@@ -9,6 +9,7 @@ import click
 
 from manifests.manifest import Manifest
 from manifests.storage.store import load_manifest
+from manifests.verification.verify import array_count
 from manifests.verification.verify import verify as verify_dataset
 from prep.build.commit.relabelled import contradictions
 from prep.cli.flags.data_options import PATH
@@ -56,7 +57,7 @@ def verify(out: Path, workers: int | None, *, quick: bool, as_json: bool, **valu
     """  # noqa: D301  # as above
     distance = _near_distance(leaks=values["leaks"], distance=values["near_distance"], no_near=values["no_near"])
     manifest, report = load_manifest(out), StderrReporter()
-    with open_readers(workers or default_workers(), len(manifest)) as readers, report.progress(len(manifest), "verify") as advance:
+    with open_readers(workers or default_workers(), len(manifest)) as readers, report.progress(array_count(manifest), "verify") as advance:
         findings = [*verify_dataset(manifest, deep=not quick, run=readers.run, advance=advance), *contradictions(manifest)]
         verification = Verification.of(manifest, findings, deep=not quick, with_contradictions=values["leaks"])
     found = _leaks(manifest, workers, report, distance) if values["leaks"] else None

@@ -33,7 +33,7 @@ from prep.readers.arrays import ArrayReader
 from prep.sources.files import FolderFiles, column_of_paths, list_files, without_raw_suffix
 from prep.sources.items import COLUMN, Item, column_names, each_item, items_table, sorted_by_id
 from prep.sources.listing import Listing
-from prep.sources.table import UNNAMED_FILES, TableOptions, list_table
+from prep.sources.table import TableOptions, list_table
 from prep.splits.columns import assign_split_columns, check_given, remembered
 from prep.splits.spec import SplitSpec
 from prep.text import counted, printable
@@ -94,10 +94,9 @@ def adopt(folder: str | Path, labels: str | Path, options: AdoptOptions | None =
     )
     unlabelled = _unlabelled(listing, paths, allow=bool(options.table.allow_empty_labels))
     for note in listing.notes:
-        if unlabelled and note.endswith(UNNAMED_FILES):  # said of files that no row names, which here are taken
-            report.note(f"without a label: {counted(len(unlabelled), 'array')} that no row names")
-        else:
-            report.note(note)
+        report.note(note)
+    if unlabelled:
+        report.note(f"without a label: {counted(len(unlabelled), 'array')} that no row names")
     items = _together(listing.items, unlabelled)
     check_given(items, splits)
     known = old.metadata.labels if old else {}

@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,10 @@ from manifests.errors import InvalidManifestError, Problem
 from manifests.format.schema import FAILURES_NAME
 from manifests.format.strict_csv import read_csv
 from manifests.manifest import Manifest
+from manifests.rows.named_arrays import array_rows
+from manifests.rows.table import strings
 from manifests.storage.store import load_manifest
+from manifests.text import terminal_text
 from prep.text import counted
 
 _SHOWN_CLASSES = 40
@@ -34,6 +38,7 @@ class Inspection:
         labels: label column -> its `kind`, and its `column` in the table that it came from if that has another name; for classes
             also `classes`, as above; for numbers `numbers`: split (or `all`) -> figure (count, mean, std, min, max) -> its value,
             None where there is none.
+        arrays: name of a further array -> `array`, what it has in common in all samples that have it, and `ids`, how many these are.
     """
 
     path: str
@@ -46,6 +51,7 @@ class Inspection:
     failures: Mapping[str, int]
     statistics: Mapping[str, Any] = field(default_factory=dict)
     labels: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    arrays: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the numbers for JSON."""
@@ -56,9 +62,10 @@ class Inspection:
             f"dataset   {self.path}",
             f"IDs       {self.ids:,}",
             f"array     {self.array or 'not recorded'}",
+            *(f"  {name:<7} {told['array'] or 'not recorded'}; {counted(told['ids'], 'ID')}" for name, told in self.arrays.items()),
             f"size      {self.bytes:,} bytes" + (f"; {counted(self.missing, 'shard')} missing" if self.missing else ""),
-            f"splits    {', '.join(f'{name} {count:,}' for name, count in self.splits.items()) or 'none'}",
-            f"failures  {', '.join(f'{stage} {count:,}' for stage, count in self.failures.items()) or 'none'}",
+            f"splits    {_counts(self.splits)}",
+            f"failures  {_counts(self.failures)}",
         ]
         lines += self._statistics_lines()
         if not any(told.get("classes") or told.get("numbers") for told in self.labels.values()):
@@ -74,13 +81,17 @@ class Inspection:
         if not channels:
             return []
         names = ("mean", "std", "min", "max", "non_finite")
-        lines = ["", f"{'channel':<8}" + "".join(f"{name:>14}" for name in names) + f"  of {self.statistics['over']}"]
+        lines = ["", f"{'channel':<8}" + "".join(f"{name:>14}" for name in names) + f"  of {terminal_text(str(self.statistics['over']))}"]
         for number, values in enumerate(zip(*(channels[name] for name in names), strict=True)):
             if number == _SHOWN_CHANNELS:
                 return [*lines, f"... and {len(channels['mean']) - number:,} more channels"]
             name = "all" if self.statistics.get("axis") is None else str(number)
             lines.append(f"{name:<8}" + "".join(f"{'-' if value is None else format(value, '.6g'):>14}" for value in values))
         return lines
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{terminal_text(name)} {count:,}" for name, count in counts.items()) or "none"
 
 
 def _class_lines(where: str, classes: Mapping[str, Mapping[str, int]]) -> list[str]:
@@ -102,6 +113,7 @@ def _number_lines(heading: str, numbers: Mapping[str, Mapping[str, float | None]
 
 def _table_lines(heading: str, columns: Sequence[str], cells: Mapping[str, Sequence[str]]) -> list[str]:
     """Return an empty line and a table: a line for each name and its cells, one a column."""
+    cells, columns = {terminal_text(name): row for name, row in cells.items()}, list(map(terminal_text, columns))
     width = max(map(len, [heading, *cells]))
     widths = [max(len(column), 7, *(len(row[number]) for row in cells.values())) for number, column in enumerate(columns)]
     rows = [(heading, columns), *cells.items()]
@@ -130,6 +142,10 @@ def inspect_dataset(path: str | Path) -> Inspection:
         failures=dict(sorted(stages.items())),
         statistics=manifest.metadata.statistics,
         labels=labels,
+        arrays={
+            name: {"array": None if spec is None else str(spec), "ids": int(manifest.has_array(name).sum())}
+            for name, spec in manifest.arrays.items()
+        },
     )
 
 
@@ -158,7 +174,8 @@ def _failure_stages(path: Path) -> Counter[str]:
 def _shard_sizes(manifest: Manifest) -> list[int | None]:
     """Return each shard file's size, None where there is no file; a pack counts once."""
     sizes: list[int | None] = []
-    for path in dict.fromkeys(manifest.paths):
+    further = (strings(array_rows(manifest.table, name)["path"]) for name in manifest.arrays)
+    for path in dict.fromkeys(chain(manifest.paths, *further)):
         try:
             sizes.append(os.stat(manifest.root / path).st_size)
         except FileNotFoundError:

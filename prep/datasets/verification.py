@@ -6,7 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+from manifests.format.schema import array_column
 from manifests.manifest import Manifest
+from manifests.rows.table import is_in
+from manifests.text import terminal_text
 from manifests.verification.shard_checks import Finding
 from prep.text import counted, shown
 
@@ -35,7 +41,10 @@ class Verification:
     def of(cls, manifest: Manifest, findings: Sequence[Finding], *, deep: bool, with_contradictions: bool = False) -> Verification:
         """Sort findings by what they mean; equal bytes under two labels are a problem if they were asked for."""
         frame = manifest.frame
-        unchecked = frame["id"][frame["sha256"] == ""] if "sha256" in frame.columns else frame["id"]
+        is_unchecked = ~_has_digest(manifest, "sha256")
+        for name in manifest.arrays:
+            is_unchecked |= manifest.has_array(name) & ~_has_digest(manifest, array_column(name, "sha256"))
+        unchecked = frame["id"][is_unchecked]
         return cls(
             ids=len(manifest),
             deep=deep,
@@ -60,7 +69,7 @@ class Verification:
 
     def text(self) -> str:
         """Return a line for each problem."""
-        return "".join(f"{finding}\n" for finding in self.problems)
+        return "".join(f"{terminal_text(str(finding))}\n" for finding in self.problems)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the outcome for JSON."""
@@ -79,3 +88,8 @@ class Verification:
         if self.unchecked:
             less = f", of which {counted(len(self.unchecked), 'has', 'have')} no sha256 to compare with ({shown(list(self.unchecked), 3)})"
         return f"{counted(self.ids, 'ID')} checked ({how}){less}; {counted(len(self.problems), 'problem')}"
+
+
+def _has_digest(manifest: Manifest, column: str) -> npt.NDArray[np.bool_]:
+    """Return whether each row has a value in a column of SHA-256: bool, shape (n,)."""
+    return ~is_in(manifest.column(column), [""]) if column in manifest.columns else np.zeros(len(manifest), dtype=np.bool_)

@@ -32,12 +32,12 @@ class ProcessPool:
         """
         from loky import ProcessPoolExecutor  # noqa: PLC0415  # slow to import, and one worker does without
 
-        from prep.parallel.start_method import StartContext, begin_worker  # noqa: PLC0415  # imports it, too
+        from prep.parallel.start_method import StartContext, begin_worker, safe_path  # noqa: PLC0415  # imports it, too
 
         self.end(kill=True)
         context = StartContext()
         try:
-            with held_off(note=None), context.first_processes(fresh=fresh), interrupts_blocked():
+            with safe_path(), held_off(note=None), context.first_processes(fresh=fresh), interrupts_blocked():
                 executor: Executor = ProcessPoolExecutor(
                     max_workers=self._count, context=context, initializer=begin_worker, initargs=(os.getpid(), self._watch)
                 )

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
-from prep.progress.report import Advance, Pace
+from prep.progress.report import Advance, Pace, write_stderr
 from prep.sources.listing import Failure
 
 EVENT_SECONDS = 1.0
@@ -67,4 +66,4 @@ class JsonReporter:
 
 
 def _write(event: dict[str, Any]) -> None:
-    print(json.dumps(event, ensure_ascii=True), file=sys.stderr, flush=True)  # noqa: T201  # this is where events are printed
+    write_stderr(json.dumps(event, ensure_ascii=True))

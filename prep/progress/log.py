@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
+from manifests.files.regularfile import open_state_file, opened_folder
 from prep.progress.report import Advance, Reporter
 from prep.sources.listing import Failure
 from prep.text import printable
@@ -18,6 +20,9 @@ LOG_FOLDER = "logs"
 
 KEPT_LOGS = 20
 """Logs of so many builds are kept; older ones go."""
+
+
+_NAME = re.compile(r"\d{8}T\d{6}\.\d{6}Z\.log")
 
 
 def _utc_now() -> datetime:
@@ -84,9 +89,14 @@ class LoggedReporter:
 
 def _new_log(folder: Path, now: datetime) -> IO[str]:
     """Open a log named by the time, and remove those too many."""
-    folder.mkdir(parents=True, exist_ok=True)
-    old = sorted(folder.glob("*.log"))
-    for path in old[: max(0, len(old) - KEPT_LOGS + 1)]:
-        os.unlink(path)
+    with opened_folder(folder, make=True) as descriptor:
+        listed = os.open(os.curdir, os.O_RDONLY | os.O_DIRECTORY, dir_fd=descriptor)
+        try:
+            old = sorted(name for name in os.listdir(listed) if _NAME.fullmatch(name))
+        finally:
+            os.close(listed)
+        for name in old[: max(0, len(old) - KEPT_LOGS + 1)]:
+            os.unlink(name, dir_fd=descriptor)
     # Two builds within a microsecond of each other share a log.
-    return open(folder / f"{now:%Y%m%dT%H%M%S.%fZ}.log", "a", encoding="utf-8", errors="backslashreplace")
+    path = folder / f"{now:%Y%m%dT%H%M%S.%fZ}.log"
+    return open(path, "a", encoding="utf-8", errors="backslashreplace", opener=open_state_file)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TextIO
 
+from manifests.text import terminal_text
 from prep.sources.listing import Failure
-from prep.text import printable
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -20,6 +21,30 @@ Advance = Callable[..., object]
 
 PLAIN_SECONDS = 30.0
 """Between two lines of progress where there is no terminal."""
+
+
+def write_stderr(line: str) -> None:
+    """Write a line to stderr, which may be closed or on a full disk: that nobody can read it is no reason to end a build."""
+    stream = sys.stderr
+    with suppress(OSError, ValueError, AttributeError):  # AttributeError: it was closed before Python started, and is None
+        try:
+            stream.write(f"{line}\n")
+            stream.flush()
+        except OSError:
+            _drop_unwritten(stream)
+
+
+def _drop_unwritten(stream: TextIO) -> None:
+    """Let go of what a stream cannot write: else whoever flushes it next fails, Python itself at its end."""
+    descriptor = stream.fileno()
+    kept, nowhere = os.dup(descriptor), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, descriptor)
+        stream.flush()
+    finally:
+        os.dup2(kept, descriptor)
+        os.close(kept)
+        os.close(nowhere)
 
 
 class Reporter(Protocol):
@@ -55,7 +80,7 @@ class StderrReporter:
         """Write a line, above the bar if there is one."""
         bars = sys.modules.get("tqdm.std")  # where nobody has made a bar, there is none
         with nullcontext() if bars is None else bars.tqdm.external_write_mode(file=sys.stderr):
-            print(printable(text), file=sys.stderr)  # noqa: T201  # this is where notes are printed
+            write_stderr(terminal_text(text))
 
     def failed(self, failure: Failure) -> None:
         """Say nothing: the bar counts failures, and the command lists them at its end."""
@@ -64,7 +89,7 @@ class StderrReporter:
     def progress(self, total: int, what: str) -> Iterator[Advance]:
         """Show a bar with rate, time left and failures, or a line now and then that says the same."""
         shell = _notebook_shell()
-        if not (shell is not None or sys.stderr.isatty() if self._bar is None else self._bar):
+        if not (shell is not None or _is_terminal() if self._bar is None else self._bar):
             yield PlainProgress(total, what, self.note, self._clock)
             return
         if not total:
@@ -164,6 +189,11 @@ def _bar(total: int, what: str, shell: Any) -> tqdm[NoReturn]:
     from tqdm import tqdm  # noqa: PLC0415
 
     return tqdm(total=total, desc=what, unit="item", file=sys.stderr, leave=False, dynamic_ncols=True)
+
+
+def _is_terminal() -> bool:
+    """Return whether stderr is a terminal; one that is closed is none."""
+    return sys.stderr is not None and not sys.stderr.closed and sys.stderr.isatty()
 
 
 def _notebook_shell() -> Any:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import zipfile
+from dataclasses import dataclass
+from io import BufferedIOBase
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, cast
 
 from manifests.errors import ArrayFileError
 from manifests.files.regularfile import open_regular
 from manifests.format.npyfile import AnyArray, read_array, read_stream
 from prep.errors import ItemError
 from prep.readers.limits import MAX_MEMBER_BYTES
+from prep.readers.parameters import TEXT, ReaderOptions, param
 from prep.readers.reader import Reader, Reading, Wanted
 
 
@@ -39,7 +41,8 @@ def _read_npz(path: Path, key: str | None) -> AnyArray:
         with open_regular(path) as file, zipfile.ZipFile(file) as archive:
             member = archive.getinfo(_member(archive, key))
             _check_claim(member)
-            return read_stream(io.BytesIO(archive.read(member)), member.filename)
+            with cast("BufferedIOBase", archive.open(member)) as stream:  # typeshed knows it as IO
+                return read_stream(stream, member.filename, size=member.file_size)
     except (ItemError, ArrayFileError):
         raise
     except Exception as error:
@@ -64,6 +67,21 @@ def _member(archive: zipfile.ZipFile, key: str | None) -> str:
     return names[0]
 
 
+@dataclass(frozen=True, kw_only=True)
+class ArrayOptions(ReaderOptions):
+    """Options of arrays.
+
+    Attributes:
+        npz_key: name of the array within an `.npz` file; None takes the only one.
+    """
+
+    npz_key: str | None = param(TEXT, "which array of .npz files to take", None)
+
+    def canonical(self) -> dict[str, Any]:
+        """Return the key. `channels` stands in every recipe since the first release: without it all would be built again."""
+        return {"channels": None, "npz_key": self.npz_key}
+
+
 class ArrayReader(Reader):
     """`.npy` and `.npz` files, as they are."""
 
@@ -71,8 +89,8 @@ class ArrayReader(Reader):
     singular: ClassVar[str] = "array"
     files: ClassVar[str] = ".npy or .npz files"
     suffixes: ClassVar[frozenset[str]] = frozenset({".npy", ".npz"})
-    options: ClassVar[frozenset[str]] = frozenset({"npz_key"})
+    Options: ClassVar[type[ReaderOptions]] = ArrayOptions
 
-    def read(self, path: str, member: str, wanted: Wanted) -> Reading:
+    def read(self, path: str, member: str, wanted: Wanted) -> Reading:  # noqa: ARG002  # a file is one array
         """Return the array of `read_raw_array`."""
-        return Reading(array=read_raw_array(Path(path), wanted.npz_key))
+        return Reading(array=read_raw_array(Path(path), getattr(wanted.options, "npz_key", None)))

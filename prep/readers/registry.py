@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prep.errors import UsageError
 from prep.readers.arrays import ArrayReader
-from prep.readers.images import ImageReader
+from prep.readers.images.reader import ImageReader
+from prep.readers.parameters import Kind, ReaderOptions
 from prep.readers.reader import Reader
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ GROUP = "shardfeed.readers"
 
 _READY: Mapping[str, Reader] = {reader.name: reader for reader in (ImageReader(), ArrayReader())}
 _RESERVED = frozenset({"auto", "table"})  # what else `--format` takes
+_RESERVED_OPTIONS = frozenset({"dtype", "format", "reader", "scale", "size", "transforms"})  # which go with every reader
 _REQUIRED = ("name", "singular", "files", "suffixes")
 
 
@@ -45,6 +47,17 @@ def reader_of(name: str) -> Reader:
 def readers() -> tuple[Reader, ...]:
     """Return all readers, in the order of `names`."""
     return tuple(map(reader_of, names()))
+
+
+def ready_options() -> Mapping[str, tuple[Kind, str]]:
+    """Return the options of the ready readers: name -> what a value may be, and what it means."""
+    return {name: kind for reader in _READY.values() for name, kind in reader.Options.kinds().items()}
+
+
+def readers_with_option(name: str) -> tuple[Reader, ...]:
+    """Return the readers that have an option of this name; those of other packages are looked at only if no ready one has it."""
+    ready = tuple(reader for reader in _READY.values() if name in reader.Options.kinds())
+    return ready or tuple(reader for reader in readers() if name in reader.Options.kinds())
 
 
 @cache
@@ -103,6 +116,12 @@ def _problem(reader: object, name: str) -> str | None:
         return f"it has no {' and no '.join(missing)}"
     if reader.name != name:
         return f"it calls itself {reader.name!r}"
+    options: Any = reader.Options
+    if not (isinstance(options, type) and issubclass(options, ReaderOptions)):
+        return "its Options are no prep.readers.parameters.ReaderOptions"
+    taken = sorted({*options.kinds()} & _RESERVED_OPTIONS)
+    if taken:
+        return f"an option cannot be called {taken[0]!r}"
     bad = sorted(suffix for suffix in reader.suffixes if suffix != suffix.lower() or suffix.rfind(".") != 0 or len(suffix) == 1)
     return f"endings must be lower case with one dot, in front; found {', '.join(map(repr, bad))}" if bad else None
 

@@ -62,7 +62,9 @@ def list_source(source: Path, options: SourceOptions) -> Listing:
     if table is not None:
         listing = list_table(table, root, _chosen(files, options.format or "auto"), options.table)
         is_odd = not source.is_dir() and source.suffix.lower() not in TABLE_SUFFIXES
-        return _with_ignored(replace(listing, is_ambiguous=is_odd or len(files.formats) > 1), files.ignored)
+        unnamed = [f"ignored: {counted(listing.unnamed, 'file')} that no row names"] if listing.unnamed else []
+        listing = replace(listing, notes=[*listing.notes, *unnamed], is_ambiguous=is_odd or len(files.formats) > 1)
+        return _with_ignored(listing, files.ignored)
     if options.table.id_column or options.table.path_column or options.table.label_columns:
         raise UsageError(
             f"{source}: --id-column, --path-column and --label name columns of a table, but there is no table; pass --labels TABLE"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from manifests.format.metadata import LabelKind
+from manifests.text import without_addresses
 from prep.sources.items import Item
 from prep.text import printable
 
@@ -42,7 +43,7 @@ def failure_of(item: Item, stage: str, error: BaseException) -> Failure:
     root = error
     while root.__cause__ is not None:
         root = root.__cause__
-    return Failure(id=item.id, source=item.source, stage=stage, error=printable(str(error)), type=type(root).__name__)
+    return Failure(id=item.id, source=item.source, stage=stage, error=printable(without_addresses(str(error))), type=type(root).__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +62,7 @@ class Listing:
         notes: what was detected or left aside, one sentence each, for the user to see.
         is_ambiguous: whether it took the choice of a format to list the source.
         like_splits: top folders that are called like splits and were not taken as such.
+        unnamed: number of files that no row of the table names; of a folder there are none.
     """
 
     format: str
@@ -74,3 +76,4 @@ class Listing:
     label_kinds: Mapping[str, LabelKind] = field(default_factory=dict)
     is_ambiguous: bool = False
     like_splits: Sequence[str] = ()
+    unnamed: int = 0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 
 from manifests.format.metadata import LabelKind
-from manifests.format.schema import COLUMN_NAMES, split_label
+from manifests.format.schema import is_contract_column, split_label
 from manifests.rows import arrow
 from manifests.rows.buffers import Positions, mask_array, number_array, string_array
 from manifests.rows.names import collisions, name_problems
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 
 _LABEL_NAMES = ("label", "labels", "class", "target", "y", "category")
-UNNAMED_FILES = "that no row names"  # how the note of ignored files ends
 _FROM_TABLE = ("split", "group", "fold")
 """Columns of the contract that a table may bring along; the others are prep's to write."""
 
@@ -139,9 +138,7 @@ def list_table(table_path: Path, root: Path, files: FolderFiles, options: TableO
     check_distinct(items)  # in the order of the table, as the user sees it
     is_unnamed = np.ones(len(paths), dtype=np.bool_)
     is_unnamed[found] = False
-    unnamed = int(is_unnamed.sum())
     notes += [f"not kept: {shown(dropped)}, names that the manifest gives a meaning of its own"] if dropped else []
-    notes += [f"ignored: {counted(unnamed, 'file')} {UNNAMED_FILES}"] if unnamed else []
     return Listing(
         format=_format_of(table_path, files, found, paths),
         root=root,
@@ -152,6 +149,7 @@ def list_table(table_path: Path, root: Path, files: FolderFiles, options: TableO
         label_origin=f"table column {shown(list(label_columns), len(label_columns))}" if label_columns else NO_LABELS,
         failures=failures,
         notes=notes,
+        unnamed=int(is_unnamed.sum()),
     )
 
 
@@ -217,7 +215,7 @@ def _find_label_columns(table_path: Path, columns: Iterable[str], taken: set[str
 
 def _check_label_names(table_path: Path, label_columns: Sequence[str]) -> None:
     """Refuse further label columns that could not keep their names; the first is called `label` whatever its name."""
-    reserved = [name for name in label_columns[1:] if name in COLUMN_NAMES and name not in _FROM_TABLE]
+    reserved = [name for name in label_columns[1:] if is_contract_column(name) and name not in _FROM_TABLE]
     if reserved:
         raise UsageError(
             f"{table_path}: label column {shown(reserved)} has a name that the manifest gives a meaning of its own; "
@@ -255,7 +253,7 @@ def _check_labels(table: RawTable, label_columns: Sequence[str]) -> None:
 def _kept_columns(columns: Sequence[str], taken: set[str], label_columns: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return the columns to carry over under their own names, and those whose names the manifest needs itself."""
     others = [name for name in columns if name not in taken and name not in label_columns[:1]]
-    kept = [name for name in others if name in _FROM_TABLE or name not in COLUMN_NAMES]
+    kept = [name for name in others if name in _FROM_TABLE or not is_contract_column(name)]
     return kept, [name for name in others if name not in kept]
 
 

@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 from prep.errors import UsageError
-from prep.numbers import exact_number
+from prep.readers.parameters import exact_number
 
 HELD_OUT = "test"
 """The split, in whatever case, whose rows belong to no fold."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from manifests.format.npyfile import AnyArray
+from prep.readers.parameters import DTYPE, param
 from prep.transforms.interface.convert_values import convert_values
-from prep.transforms.interface.parameters import DTYPE, param
 from prep.transforms.interface.transform import Transform
 
 
@@ -21,6 +21,7 @@ class Cast(Transform):
 
     name: ClassVar[str] = "cast"
     keeps_dtype: ClassVar[bool] = False
+    keeps_places: ClassVar[bool] = True
 
     dtype: str = param(DTYPE, "to reach")
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from manifests.format.npyfile import AnyArray
 from prep.errors import ItemError
-from prep.transforms.interface.parameters import LENGTHS, OFFSETS, param
+from prep.readers.parameters import LENGTHS, OFFSETS, param
 from prep.transforms.interface.regions import check_axes, start_of
 from prep.transforms.interface.transform import Transform
 

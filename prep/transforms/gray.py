@@ -23,6 +23,7 @@ class Gray(Transform):
     """
 
     name: ClassVar[str] = "gray"
+    keeps_places: ClassVar[bool] = True
 
     def apply(self, array: AnyArray, *, full_range: bool) -> AnyArray:  # noqa: ARG002  # the same for both
         """Return shape (*axes, 1), of the same dtype; integers are rounded to the nearest."""

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from manifests.format.npyfile import AnyArray
-from prep.transforms.interface.parameters import LENGTHS, NUMBER, choice, param
+from prep.readers.parameters import LENGTHS, NUMBER, choice, param
 from prep.transforms.interface.regions import check_axes, fill_value, start_of
 from prep.transforms.interface.transform import Transform
 

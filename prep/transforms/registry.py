@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, fields, replace
 from typing import Any
 
+from prep.readers.parameters import Kind
 from prep.transforms.cast import Cast
 from prep.transforms.crop import Crop
 from prep.transforms.gray import Gray
-from prep.transforms.interface.parameters import Kind
 from prep.transforms.interface.problems import RecipeProblem, found, one_of
 from prep.transforms.interface.transform import Transform
 from prep.transforms.load_user_code import LoadError, check_arguments, load_function

@@ -10,8 +10,8 @@ from PIL import Image
 
 from manifests.format.npyfile import AnyArray
 from prep.errors import ItemError
+from prep.readers.parameters import IMAGE_SIZE, NUMBER, choice, param
 from prep.transforms.crop import Crop
-from prep.transforms.interface.parameters import IMAGE_SIZE, NUMBER, choice, param
 from prep.transforms.interface.rounding import rounded_to
 from prep.transforms.interface.transform import Transform
 from prep.transforms.pad import Pad

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from manifests.format.npyfile import AnyArray
+from prep.readers.parameters import FACTOR, FLOAT_DTYPE, param
 from prep.transforms.interface.convert_values import Scale as Factor
 from prep.transforms.interface.convert_values import convert_values
-from prep.transforms.interface.parameters import FACTOR, FLOAT_DTYPE, param
 from prep.transforms.interface.transform import Transform
 
 
@@ -21,6 +21,7 @@ class Scale(Transform):
 
     name: ClassVar[str] = "scale"
     keeps_dtype: ClassVar[bool] = False
+    keeps_places: ClassVar[bool] = True
 
     factor: Factor = param(
         FACTOR, "what to multiply by; `unit` divides integers by their dtype's greatest value, so 255 or 65535 becomes 1"

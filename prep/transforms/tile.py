@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 from manifests.format.npyfile import AnyArray
 from prep.errors import ItemError
 from prep.readers.limits import MAX_SAMPLES
-from prep.transforms.interface.parameters import LENGTHS, NUMBER, choice, param
+from prep.readers.parameters import LENGTHS, NUMBER, choice, param
 from prep.transforms.interface.regions import check_axes
 from prep.transforms.interface.transform import Transform
 from prep.transforms.pad import Pad

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from manifests.format.npyfile import AnyArray
 from prep.errors import ItemError
-from prep.transforms.interface.parameters import AXES, param
+from prep.readers.parameters import AXES, param
 from prep.transforms.interface.transform import Transform
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,9 @@ sys.path.append(str(Path(__file__).parent))
 pytest.register_assert_rewrite("command_line")
 
 from command_line import build, write_array, write_pets  # noqa: E402  # as above
+from scenes import install_reader  # noqa: E402
+
+from prep.readers import registry  # noqa: E402
 
 
 @pytest.fixture
@@ -47,3 +51,20 @@ def existing_arrays(tmp_path: Path) -> Path:
         write_array(tmp_path / "good_arrays" / "x" / f"{number}.npy", np.full(4, number, np.float32))
     build(tmp_path / "good_arrays", tmp_path / "data_arrays")
     return tmp_path / "data_arrays"
+
+
+@pytest.fixture
+def scene_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A reader of scenes, whose samples have further arrays, as a package that looks installed; the folder that it is imported from."""
+
+    def forget() -> None:
+        for cached in (registry.names_by_suffix, registry._entry_points, registry._registered):
+            cached.cache_clear()
+        sys.modules.pop("scenes_reader", None)
+
+    folder = install_reader(tmp_path / "packages")
+    monkeypatch.syspath_prepend(folder)
+    forget()
+    yield folder
+    monkeypatch.undo()
+    forget()

@@ -75,6 +75,7 @@ from prep.build.scan.scan import Scan
 from prep.build.state.fingerprints import no_prints, print_array, stat_prints
 from prep.build.state.state import Facts, State, remembered_items
 from prep.progress.report import StderrReporter
+from prep.readers.arrays import ArrayOptions
 from prep.sources.items import items_table
 from prep.sources.listing import Listing
 from prep.splits.spec import parse_splits
@@ -100,7 +101,7 @@ state.save(out)
 prepared = Prepared(
     listing=listing,
     shards=ShardOptions(),
-    recipe=Recipe(format="arrays", size=None, channels=None, dtype=None, scale=None, npz_key=None),
+    recipe=Recipe(format="arrays", options=ArrayOptions()),
     splits=parse_splits("train=0.8,val=0.1,test=0.1", 0),
     plan=plan,
     failures=[],

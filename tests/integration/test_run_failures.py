@@ -201,7 +201,7 @@ def test_an_item_that_failed_for_a_while_comes_back_to_the_split_it_had(raw: Pat
 
 
 OPENERS = {
-    "a.png": "prep.readers.images.open_regular",
+    "a.png": "prep.readers.images.pixels.open_regular",
     "a.npy": "manifests.format.npyfile.open_regular",
     "a.npz": "prep.readers.arrays.open_regular",
     "by content": "prep.build.scan.headers.open_regular",

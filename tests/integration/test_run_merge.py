@@ -401,3 +401,13 @@ def test_a_stage_that_a_killed_merge_left_goes_with_the_next(both: tuple[Path, P
     write_array(out / STATE_FOLDER / "build" / "shards" / "x.npy", [1.0])
     assert prep("merge", *both, out).code == 0
     check_merged(out, *both)
+
+
+def test_a_merge_that_was_killed_just_before_its_record_can_be_run_again(both: tuple[Path, Path], out: Path) -> None:
+    """It has made folders by then; the same command refused them."""
+    script = "import os, manifests.storage.commitlog as c; from prep.cli.app import main; c.write_record = lambda *_: os._exit(9); main()"
+    with started([sys.executable, "-c", script, "merge", *both, out]) as process:
+        assert ended(process).code == 9
+    assert (out / "shards").is_dir()
+    assert prep("merge", *both, out).code == 0
+    check_merged(out, *both)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from command_line import build, prep, set_age, snapshot, write_image, write_pets
 
-from prep.readers import images as looking
+from prep.readers.images import reader as images
 
 
 def numbers(*arguments: str | Path) -> dict[str, int]:
@@ -162,8 +162,8 @@ def test_plan_tells_of_moves(aged: Path, out: Path) -> None:
 def test_an_unchanged_image_is_not_opened_again(aged: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     build(aged, out)
     opened: list[Path] = []
-    survey = looking.survey_image
-    monkeypatch.setattr(looking, "survey_image", lambda path: (opened.append(path), survey(path))[1])
+    survey = images.survey_image
+    monkeypatch.setattr(images, "survey_image", lambda path: (opened.append(path), survey(path))[1])
     build(aged, out)
     assert opened == []
     write_image(aged / "cats/new.png")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,10 +17,12 @@ from command_line import (
     build,
     check_leaves_no_trace,
     check_refused,
+    ended,
     prep,
     random_pixels,
     set_age,
     snapshot,
+    started,
     write_array,
     write_image,
     write_pets,
@@ -339,6 +342,20 @@ def test_what_a_build_that_was_ended_has_done_is_not_thrown_away(failing: Path, 
     outcome = prep("build-shards", failing, out, "--max-failures", "1")
     assert "going on: 1 item" in outcome.err
     assert outcome.code == 0
+
+
+def test_after_a_retry_that_was_killed_once_its_shards_were_in_place(failing: Path, out: Path) -> None:
+    """Its stage was still there, with a part that tells of shards that are nowhere to be lost any more."""
+    write_image(failing / "cats" / "one.png", seed=7)
+    script = "import os, manifests.storage.commitlog as c; from prep.cli.app import main; c.sync_folder = lambda _: os._exit(9); main()"
+    with started([sys.executable, "-c", script, "retry", out, "--workers", "1"]) as process:
+        assert ended(process).code == 9
+    assert list((out / STATE_FOLDER).glob("build*/parts/*.part"))
+    write_image(failing / "dogs" / "two.png", seed=8)
+    outcome = prep("retry", out)
+    assert outcome.code == 0, outcome.err
+    assert len(load_manifest(out)) == 10
+    check_leaves_no_trace(out)
 
 
 @pytest.mark.parametrize("content", [b"id,source\na,b\n", b'"', b"\xff\xfe"])

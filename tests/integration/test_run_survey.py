@@ -14,7 +14,9 @@ import pytest
 from command_line import build, check_refused, prep, random_pixels, set_age, snapshot, start_prep, until, write_image
 from PIL import Image
 
-from prep.readers.images import read_with_facts
+from manifests.rows.buffers import few_valued
+from prep.build.state.sealed import read_sealed, sealed_bytes
+from prep.readers.images.pixels import read_with_facts
 
 GIVEN = ("--color", "rgb", "--dtype", "uint8", "--size", "8x9")
 
@@ -67,7 +69,7 @@ def test_the_same_is_told_when_nothing_is_left_to_build(source: Path, told: list
 
 
 def test_each_image_is_opened_once(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("prep.readers.images.survey_image", None)
+    monkeypatch.setattr("prep.readers.images.reader.survey_image", None)
     assert prep("build-shards", source, tmp_path / "data", *GIVEN, "--max-failures", "1", "--workers", "1").code == 0
 
 
@@ -141,14 +143,35 @@ def test_a_build_that_goes_on_opens_no_image_again(source: Path, tmp_path: Path,
         assert prep("build-shards", source, out, *GIVEN, "--workers", "1").code == 1
     late = write_image(source / "class0" / "zlate.png", seed=99, shape=(20, 30, 3))
     opened: list[str] = []
-    monkeypatch.setattr("prep.readers.images.survey_image", None)
+    monkeypatch.setattr("prep.readers.images.reader.survey_image", None)
     monkeypatch.setattr(
-        "prep.readers.images.read_with_facts", lambda path, **options: opened.append(path) or read_with_facts(path, **options)
+        "prep.readers.images.reader.read_with_facts", lambda path, **options: opened.append(path) or read_with_facts(path, **options)
     )
     going_on = prep("build-shards", source, out, *GIVEN, "--workers", "1")
     assert going_on.code == 0
     assert opened == [str(late)]
     monkeypatch.undo()
+    assert survey_lines(going_on.err) == survey_lines(prep("plan", source, tmp_path / "nowhere", *GIVEN).err)
+    build(source, tmp_path / "whole")
+    assert snapshot(out) == snapshot(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("header", ["{", '{"height": 5}', "[" * 100_000])
+def test_a_header_in_a_part_that_is_none_is_read_from_the_image(
+    header: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (source / "class1" / "broken.png").unlink()
+    build(source, tmp_path / "whole", *GIVEN)
+    out = tmp_path / "data"
+    with monkeypatch.context() as patch:
+        patch.setattr("prep.build.stage.stage.write_manifest", fails)
+        assert prep("build-shards", source, out, *GIVEN, "--workers", "1").code == 1
+    [part] = out.rglob("*.part")
+    table = read_sealed(part).read_all()
+    at = table.column_names.index("header")
+    part.write_bytes(sealed_bytes(table.set_column(at, "header", few_valued([header] * len(table)))))
+    going_on = prep("build-shards", source, out, *GIVEN, "--workers", "1")
+    assert "going on" in going_on.err
     assert survey_lines(going_on.err) == survey_lines(prep("plan", source, tmp_path / "nowhere", *GIVEN).err)
     build(source, tmp_path / "whole")
     assert snapshot(out) == snapshot(tmp_path / "whole")

@@ -19,7 +19,7 @@ PACKAGES = ("loader", "manifests", "prep", "shardfeed")
 FOLDERS = sorted(path.parent for package in PACKAGES for path in (ROOT / package).rglob("__init__.py"))
 
 MOST = {
-    "files that one photograph passes": 84,
+    "files that one photograph passes": 85,
     "functions that one photograph passes": 455,
     "lines of the files that one photograph passes": 12_520,
     "modules of prep with one importer": 36,

@@ -13,8 +13,6 @@ from manifests.rows import arrow
 from manifests.storage.store import load_manifest
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from manifests.manifest import Manifest
 
 
@@ -24,20 +22,20 @@ class ManifestWatch:
     Looking at it costs one `stat`. Where that shows another file, a touched one perhaps, its rows are compared.
     """
 
-    def __init__(self, state: FileState, rows: pa.Table | None) -> None:
+    def __init__(self, state: FileState, manifest: Manifest | None) -> None:
         """Take a manifest's file.
 
         Args:
             state: of the file as it was loaded.
-            rows: all of its rows; None if they are not at hand, and any other file counts as changed.
+            manifest: all of its rows; None if they are not at hand, and any other file counts as changed.
         """
         self._state = state
-        self._rows = rows
+        self._manifest = manifest
 
     @classmethod
     def of(cls, manifest: Manifest) -> Self | None:
         """Return the watch of a manifest, or of some rows of one; None if it was made in memory."""
-        return None if manifest.source is None else cls(manifest.source, manifest.whole.table)
+        return None if manifest.source is None else cls(manifest.source, manifest.whole)
 
     def check(self) -> None:
         """Look whether the file is the one that was loaded.
@@ -50,7 +48,7 @@ class ManifestWatch:
             state = FileState.of(path)
             if state == self._state:
                 return
-            if self._rows is not None and _have_same_rows(load_manifest(path).table, self._rows):
+            if self._manifest is not None and _have_same_rows(load_manifest(path), self._manifest):
                 self._state = state
                 return
         except (ManifestError, OSError) as error:
@@ -83,11 +81,11 @@ def _unpickled(class_: type[ManifestWatch], path: str) -> ManifestWatch | None:
         return None
 
 
-def _have_same_rows(rows: pa.Table, others: pa.Table) -> bool:
-    if rows.column_names != others.column_names or len(rows) != len(others):
+def _have_same_rows(one: Manifest, other: Manifest) -> bool:
+    if one.columns != other.columns or len(one) != len(other):
         return False
     text = arrow.pa.large_string()  # columns of few values may have them in another order
-    return all(rows[name].cast(text).equals(others[name].cast(text)) for name in rows.column_names)
+    return all(one.column(name).cast(text).equals(other.column(name).cast(text)) for name in one.columns)
 
 
 def _reason(error: ManifestError | OSError) -> str:

@@ -16,6 +16,7 @@ from manifests.rows import arrow
 from manifests.rows.buffers import ascends, mask_array, number_array, numbers, positions_of
 from manifests.rows.table import select
 from manifests.storage.store import keep_rows
+from prep.build.commit.array_files import array_changes
 from prep.build.commit.relabelled import relabelled_rows
 from prep.build.commit.rows import dataset_metadata, dataset_rows, written_ids
 from prep.build.commit.shard_moments import ShardMoments
@@ -27,6 +28,7 @@ from prep.build.plan.prepare import Prepared, none_usable
 from prep.build.stage.stage import WorkArea
 from prep.parallel.executors import Workers
 from prep.progress.report import Reporter
+from prep.readers.reader import SurveyedReader
 from prep.readers.registry import reader_of
 from prep.sources.listing import Failure
 
@@ -71,10 +73,11 @@ def commit(
     before = {} if old is None else old.metadata.statistics
     metadata = replace(metadata, statistics=dataset_statistics(rows, metadata, before, moments, report))
     moments.keep()  # before the journal goes
-    if not reader_of(prepared.recipe.format).surveyed and metadata.array is not None and not metadata.array.is_fixed:
+    if not isinstance(reader_of(prepared.recipe.format), SurveyedReader) and metadata.array is not None and not metadata.array.is_fixed:
         report.note(f"arrays: {metadata.array}; a batch needs one shape and dtype")
     new_ids = _in_order(written_ids(plan.to_build, written))
-    sha256 = area.commit(rows, metadata, failures, new_ids, _lost_ids(old, rows))
+    arrays = array_changes(None if old is None else old.table, rows, new_ids)
+    sha256 = area.commit(rows, metadata, failures, new_ids, _lost_ids(old, rows), arrays=arrays)
     keep_rows(rows, area.out / MANIFEST_NAME, sha256)
     return _summary(prepared, area.out, rows, written, failures)
 

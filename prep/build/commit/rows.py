@@ -11,10 +11,24 @@ import numpy.typing as npt
 
 from manifests.describe.counts import split_order
 from manifests.format.metadata import Metadata, common_array
+from manifests.format.names import array_folder
+from manifests.format.schema import array_column, array_names, is_array_column
 from manifests.rows import arrow
-from manifests.rows.buffers import Positions, array_of_bytes, ascends, fixed, number_array, numbers, positions_of, string_array, text
+from manifests.rows.buffers import (
+    Positions,
+    array_of_bytes,
+    ascends,
+    fixed,
+    number_array,
+    numbers,
+    positions_of,
+    string_array,
+    text,
+)
 from manifests.rows.paths import default_paths
-from manifests.rows.table import blank, distinct, rows_of, select, strings
+from manifests.rows.table import blank, distinct, is_in, rows_of, select, strings, taken
+from prep.build.commit.array_files import array_specs
+from prep.build.execute.array_columns import FIELDS, as_main, rows_having, written_arrays
 from prep.build.execute.journal import sample_names
 from prep.build.plan.labels import label_kind, label_specs
 from prep.build.plan.prepare import Prepared
@@ -29,7 +43,7 @@ from prep.text import counted, shown
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_OF_SHARDS = ("shape", "dtype", "sha256")
+_OF_SHARDS = ("id", "shape", "dtype", "sha256")
 
 
 def dataset_rows(prepared: Prepared, written: pa.Table, failures: Sequence[Failure], report: Reporter) -> pa.Table:
@@ -88,34 +102,69 @@ def _are_all(positions: Positions, count: int) -> bool:
 def _all_rows(prepared: Prepared, written: pa.Table, failures: Sequence[Failure]) -> pa.Table:
     """Return the rows of what was written, of what stays, and of what is gone from the source, in the order of their IDs."""
     plan, old = prepared.plan, prepared.old
-    new = {"id": written_ids(plan.to_build, written), "shape": written["shape"], "dtype": written["dtype"]}
-    parts = [arrow.pa.table(new | {"sha256": hex_column(fixed(written["sha256"]))})]
+    parts = [_of_written(written_ids(plan.to_build, written), written)]
+    new_ids = parts[0]["id"]
     at = [plan.due[numbers(written["position"], np.int64)]]
     others, item_ids = _of_items(plan.items), plan.items["id"]
     if old is not None:
         rows = old.table
-        parts.append(rows.select(["id", *_OF_SHARDS]).take(number_array(plan.kept_rows)))
+        parts.append(_of_shards(rows).take(number_array(plan.kept_rows)))
         at.append(plan.owners[plan.kept_rows])
         if not prepared.prune:
             gone = rows.take(number_array(plan.gone(rows, failures)))
-            gone = select(gone, positions_of(gone["id"], new["id"]) < 0)  # unless an ID is another item's by now
+            gone = select(gone, positions_of(gone["id"], new_ids) < 0)  # unless an ID is another item's by now
             if len(gone):  # else columns that only they had are gone too
-                parts.append(gone.select(["id", *_OF_SHARDS]))
+                parts.append(_of_shards(gone))
                 at.append(np.arange(len(gone)) + len(others))
                 item_ids = _in_order([item_ids, gone["id"]], None)
-                others = _with_rows(others, gone.drop_columns([name for name in ("id", "path", *_OF_SHARDS) if name in gone.column_names]))
+                others = _with_rows(
+                    others, gone.drop_columns([name for name in gone.column_names if _is_of_shards(name, gone.column_names)])
+                )
     # The columns of the shards first, each gone before the next one is made; then what the source says, if it must be put in another order.
     ids = arrow.pa.chunked_array([chunk for part in parts for chunk in part["id"].chunks], type=arrow.pa.large_string())
     order = None if ascends(ids) else number_array(numbers(arrow.pc.sort_indices(ids), np.uint64).astype(np.int64))
-    columns = {name: _in_order([part[name] for part in parts], order) for name in ("id", *_OF_SHARDS)}
+    names = [*_OF_SHARDS, *sorted({name for part in parts for name in part.column_names} - {*_OF_SHARDS})]
+    columns = {name: _in_order([_column(part, name) for part in parts], order) for name in names}
     parts.clear()
     places = np.concatenate(at) if order is None else np.concatenate(at)[numbers(order, np.int64)]
     if not _are_all(places, len(others)):
         others, item_ids = others.take(number_array(places)), item_ids.take(number_array(places))
-    columns |= {name: others[name] for name in others.column_names}
+    for name in array_names(columns):
+        if is_in(columns[array_column(name, "path")], [""]).all():  # no sample has it any more
+            columns = {column: values for column, values in columns.items() if column.rpartition(".")[0] != name}
+    columns |= {name: others[name] for name in others.column_names if name not in columns}
     if not columns["id"].equals(item_ids):
         columns["group"] = _groups(columns["id"], item_ids, columns.get("group"))
     return rows_of(columns)
+
+
+def _of_written(ids: pa.ChunkedArray, written: pa.Table) -> pa.Table:
+    """Return what the manifest says of new shards."""
+    columns = {"id": ids, "shape": written["shape"], "dtype": written["dtype"], "sha256": hex_column(fixed(written["sha256"]))}
+    for name in written_arrays(written):
+        own, positions = as_main(written, name), rows_having(written, name)
+        at = np.full(len(written), -1, dtype=np.int64)
+        at[positions] = np.arange(len(positions))
+        some = ids.take(number_array(positions))
+        digests = hex_column(fixed(own["sha256"])[positions])
+        columns[array_column(name, "path")] = taken(default_paths(some, array_folder(name)), at)
+        columns |= {array_column(name, "shape"): own["shape"], array_column(name, "dtype"): own["dtype"]}
+        columns[array_column(name, "sha256")] = taken(digests, at)
+    return arrow.pa.table(columns)
+
+
+def _of_shards(rows: pa.Table) -> pa.Table:
+    """Return the columns of a manifest that tell of shards, without the paths of the main ones."""
+    further = [array_column(name, field) for name in array_names(rows.column_names) for field in ("path", *FIELDS)]
+    return rows.select([*_OF_SHARDS, *further])
+
+
+def _is_of_shards(column: str, columns: Sequence[str]) -> bool:
+    return column in {"path", *_OF_SHARDS} or (is_array_column(column) and column.rpartition(".")[0] in array_names(columns))
+
+
+def _column(part: pa.Table, name: str) -> pa.ChunkedArray:
+    return part[name] if name in part.column_names else blank(len(part))
 
 
 def _in_order(pieces: Sequence[pa.ChunkedArray], order: pa.Array | None) -> pa.ChunkedArray:
@@ -169,6 +218,7 @@ def dataset_metadata(prepared: Prepared, rows: pa.Table, failures: Sequence[Fail
     is_same_origin = old is not None and old.metadata.recipe.get("labels", "") == prepared.listing.label_origin
     return Metadata(
         array=common_array(distinct(rows["shape"]), distinct(rows["dtype"])),
+        arrays=array_specs(rows),
         labels=label_specs(rows, prepared.listing, old.metadata.labels if old and is_same_origin else {}),
         recipe={
             "format": recipe.format,

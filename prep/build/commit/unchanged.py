@@ -52,6 +52,7 @@ def request_of(prepared: Prepared, out: Path, options: BuildOptions) -> dict[str
         item_timeout=None,
         stop_after_failures=None,
         only_failed=False,
+        allow_code=False,
     )
     listing = prepared.listing
     return {

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from manifests.format.names import default_path
+from manifests.format.names import array_folder, default_path
 from manifests.format.npyfile import AnyArray
 from prep.build.execute.journal import Done, write_part
-from prep.build.execute.samples import Made, samples_of
-from prep.build.execute.shards import NewShard, write_shards
+from prep.build.execute.samples import Made, Sample, samples_of
+from prep.build.execute.shards import NewShard, WrittenShard, write_shards
 from prep.build.recipe.recipe import Recipe
 from prep.errors import OutputError, StageError
 from prep.parallel.watchdog import stop_clock, watched
@@ -145,10 +144,10 @@ class _Held:
 
     def add(self, item: Item, made: Made) -> None:
         """Take an item's samples."""
-        if any(_is_part_of_more(sample.array) for sample in made.samples):
-            made = replace(made, samples=[replace(sample, array=sample.array.copy()) for sample in made.samples])
+        if any(_is_part_of_more(array) for sample in made.samples for array in sample.each()):
+            made = replace(made, samples=[_copied(sample) for sample in made.samples])
         self._made.append((item, made))
-        self._bytes += sum(sample.array.nbytes for sample in made.samples)
+        self._bytes += sum(sample.nbytes for sample in made.samples)
 
     def write_if_due(self) -> None:
         """Write what is held if it is much, and a part too if the last one was long ago."""
@@ -174,14 +173,28 @@ class _Held:
         stop_clock()
         held, self._made, self._bytes = self._made, [], 0
         target = self._chunk.target
-        new = [
-            NewShard(sample.id, sample.array, os.path.join(target, default_path(sample.id)), stage=target)
-            for _, made in held
-            for sample in made.samples
-        ]
+        new = [shard for _, made in held for sample in made.samples for shard in _new_shards(sample, target)]
         try:
             written = iter(write_shards(new))
         except OSError as error:
             id_ = next((shard.id for shard in new if shard.path == error.filename), "")
             raise OutputError(f"{error.filename}: the shard of ID {id_!r} cannot be written: {error.strerror or error}") from error
-        self._done += [(item, tuple(islice(written, len(made.samples))), made.header) for item, made in held]
+        self._done += [(item, tuple(_taken(written, sample) for sample in made.samples), made.header) for item, made in held]
+
+
+def _copied(sample: Sample) -> Sample:
+    return replace(sample, array=sample.array.copy(), arrays={name: array.copy() for name, array in sample.arrays.items()})
+
+
+def _new_shards(sample: Sample, target: Path) -> Iterator[NewShard]:
+    """Yield the files of a sample, that of its main array first."""
+    yield NewShard(sample.id, sample.array, os.path.join(target, default_path(sample.id)), stage=target)
+    for name, array in sample.arrays.items():
+        path = os.path.join(target, default_path(sample.id, folder=array_folder(name)))
+        yield NewShard(sample.id, array, path, stage=target, is_main=False)
+
+
+def _taken(written: Iterator[WrittenShard], sample: Sample) -> WrittenShard:
+    """Take what was written of a sample, in the order of `_new_shards`."""
+    main = next(written)
+    return replace(main, arrays={name: next(written) for name in sample.arrays}) if sample.arrays else main

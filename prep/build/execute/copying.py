@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from manifests.errors import ArrayFileError
 from manifests.files.regularfile import open_regular
-from manifests.format.names import default_path, resolve_inside
+from manifests.format.names import array_folder, default_path, resolve_inside
 from manifests.format.npyfile import read_row
-from manifests.format.schema import format_shape
+from manifests.format.schema import ARRAY_FIELDS, format_shape
 from manifests.format.shardfacts import read_shard
+from manifests.rows.named_arrays import array_rows, rows_with_array
+from manifests.rows.table import strings
 from prep.build.execute.shards import WrittenShard, write_shard
 from prep.errors import OutputError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _BLOCK_BYTES = 1 << 20
 
@@ -29,6 +36,7 @@ class CopyItem:
         path: relative to the dataset that it lies in.
         row: within a pack; empty for a file of its own.
         shape, dtype, sha256: as its row says; empty where it does not.
+        array: name of a further array; empty for the main one.
     """
 
     id: str
@@ -37,6 +45,7 @@ class CopyItem:
     shape: str
     dtype: str
     sha256: str
+    array: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +55,7 @@ class CopyTask:
     Attributes:
         root: the folder of the dataset that they lie in.
         target: the folder to write below, laid out as a dataset.
-        items: what to copy.
+        items: what to copy: of each sample the main array, and then its further ones.
     """
 
     root: Path
@@ -55,21 +64,32 @@ class CopyTask:
 
 
 def copy_shards(task: CopyTask) -> list[tuple[str, WrittenShard | str]]:
-    """Copy a task's shards; for each its ID, and what the manifest says of it or what is wrong with it.
+    """Copy a task's shards; for each sample its ID, and what the manifest says of it or what is wrong with one of its arrays.
 
     A row of a pack becomes a file of its own.
 
     Raises:
         OutputError: a copy cannot be written: no shard's fault.
     """
-    return [(item.id, _copy(task, item)) for item in task.items]
+    return [(id_, _copy_sample(task, list(items))) for id_, items in groupby(task.items, lambda item: item.id)]
+
+
+def _copy_sample(task: CopyTask, items: Sequence[CopyItem]) -> WrittenShard | str:
+    copied: dict[str, WrittenShard] = {}
+    for item in items:
+        outcome = _copy(task, item)
+        if isinstance(outcome, str):
+            return outcome
+        copied[item.array] = outcome
+    main = copied.pop("")
+    return replace(main, arrays=copied) if copied else main
 
 
 def _copy(task: CopyTask, item: CopyItem) -> WrittenShard | str:
     source = resolve_inside(task.root, item.path)
     if source is None:
         return "lies outside the dataset once symbolic links are followed"
-    target = task.target / default_path(item.id)
+    target = task.target / default_path(item.id, folder=array_folder(item.array))
     try:
         shard = _unpack(item, source, target) if item.row else _copy_file(item.id, source, target)
     except ArrayFileError as error:
@@ -120,3 +140,17 @@ def _read(source: int, name: Path) -> bytes:
 def _unpack(item: CopyItem, source: Path, target: Path) -> WrittenShard:
     array = read_row(source, int(item.row))
     return write_shard(item.id, array.astype(array.dtype.newbyteorder("<"), copy=False), target)
+
+
+def further_items(rows: pa.Table, name: str) -> Iterator[tuple[int, CopyItem]]:
+    """Yield what to copy of a further array of rows that have it, each with the position of its row; the ID is that of the row.
+
+    Args:
+        rows: of a manifest, with a column `<name>.path`.
+        name: of the array.
+    """
+    positions = rows_with_array(rows, name)
+    some = array_rows(rows, name, positions)
+    columns = {field: strings(some[field]) if field in some.column_names else [""] * len(some) for field in ("id", *ARRAY_FIELDS)}
+    for number, position in enumerate(positions.tolist()):
+        yield position, CopyItem(**{field: values[number] for field, values in columns.items()}, array=name)

@@ -11,6 +11,7 @@ Each chunk writes a part, `parts/<digest>.part`, a sealed Arrow IPC file with a 
 | `shape`, `dtype` | dictionary | of the shard, in the manifest's notation |
 | `sha256` | binary(32) | of the shard's file |
 | `moments` | large_binary | what the dataset's statistics are put together from |
+| `<name>.shape`, `<name>.dtype`, `<name>.sha256` | as those above | of a further array that samples of the part have |
 
 What was written travels on as such a table with the item's `position` among those that are to be built in place of `item` and
 `fingerprint`, and without `moments`.
@@ -32,13 +33,12 @@ import numpy.typing as npt
 from manifests.files.atomic import TEMPORARY_PREFIX
 from manifests.files.durable import sync_below
 from manifests.format.metadata import is_dtype_name
-from manifests.format.names import default_path, name_problem, name_problems
+from manifests.format.names import array_folder, default_path, name_problem
 from manifests.format.schema import parse_shape
 from manifests.rows import arrow
 from manifests.rows.buffers import (
     Positions,
     array_of_bytes,
-    codes_of,
     few_valued,
     fixed_array,
     number_array,
@@ -47,12 +47,21 @@ from manifests.rows.buffers import (
     string_array,
     view,
 )
-from manifests.rows.table import select, strings
+from manifests.rows.names import name_problems
+from manifests.rows.table import select, string_column, strings
+from prep.build.execute.array_columns import (
+    array_columns,
+    array_fields,
+    as_main,
+    columns_of_shards,
+    rows_having,
+    together,
+    written_arrays,
+)
 from prep.build.execute.shards import WrittenShard, of_each_kind, shard_bytes
 from prep.build.state.fingerprints import Prints, as_prints
 from prep.build.state.moments import decode_moments, moment_bytes
 from prep.build.state.sealed import UnsealedError, read_sealed, sealed_bytes, sound_table
-from prep.readers.header import parse_header
 from prep.readers.limits import MAX_SAMPLES
 from prep.sources.items import Item
 from prep.sources.numbered_samples import sample_ids
@@ -75,14 +84,14 @@ Done = tuple[Item, Sequence[WrittenShard], str]
 """An item, what was written for each of its samples, and what the header of its file says."""
 
 WRITTEN = ("position", "samples", "header", "shape", "dtype", "sha256")
-"""Columns of what was written, as it travels on."""
+"""Columns of what was written, as it travels on; those of further arrays stand behind them."""
 
 
-def _schema() -> pa.Schema:
+def _schema(arrays: Sequence[str] = ()) -> pa.Schema:
     pa = arrow.pa
     text, few, digest = pa.large_string(), pa.dictionary(pa.int32(), pa.string()), pa.binary(32)
     columns = {"item": text, "samples": pa.int32(), "fingerprint": digest, "header": few, "shape": few, "dtype": few, "sha256": digest}
-    return pa.schema([*columns.items(), ("moments", pa.large_binary())])
+    return pa.schema([*columns.items(), ("moments", pa.large_binary()), *array_fields(arrays)])
 
 
 def nothing_written() -> pa.Table:
@@ -115,7 +124,12 @@ def write_part(target: Path, done: Sequence[Done], *, fingerprints: Mapping[str,
     part = _part_of(done, fingerprints)
     _save(target, part, _files(target, part))
     at = np.array([positions[item.id] for item, shards, _ in done for _ in shards], dtype=np.int64)
-    return part.append_column("position", number_array(at)).select(WRITTEN)
+    return _as_written(part.append_column("position", number_array(at)))
+
+
+def _as_written(rows: pa.Table) -> pa.Table:
+    """Return of rows of the journal with their `position` what travels on."""
+    return rows.select([*WRITTEN, *array_columns(written_arrays(rows))])
 
 
 def _part_of(done: Sequence[Done], fingerprints: Mapping[str, str]) -> pa.Table:
@@ -135,7 +149,7 @@ def _part_of(done: Sequence[Done], fingerprints: Mapping[str, str]) -> pa.Table:
         "sha256": fixed_array(np.frombuffer(digests, dtype=np.uint8).reshape(-1, 32)),
         "moments": binary_array(np.fromiter(map(len, moments), dtype=np.int64, count=len(moments)), b"".join(moments)),
     }
-    return pa.table(columns)
+    return pa.table(columns | columns_of_shards([shard for _, _, shard, _ in rows]))
 
 
 def binary_array(lengths: npt.NDArray[np.int64], data: Any) -> pa.Array:
@@ -193,12 +207,22 @@ def sample_names(items: Sequence[str], samples: Sequence[int]) -> list[str]:
 
 
 def shard_paths(part: pa.Table) -> list[str]:
-    """Return the paths of the shards that some rows of a part tell of, relative to the folder of a dataset."""
-    return list(map(default_path, sample_names(strings(part["item"]), numbers(part["samples"], np.int32).tolist())))
+    """Return the paths of the files that some rows of a part tell of, relative to the folder of a dataset."""
+    return [path for _, paths, _ in _files_by_array(part) for path in paths]
+
+
+def _files_by_array(part: pa.Table) -> Iterator[tuple[Positions, list[str], list[int]]]:
+    """Yield the files of the main arrays, then of each further array: their rows (int64), paths and sizes in bytes."""
+    ids = sample_names(strings(part["item"]), numbers(part["samples"], np.int32).tolist())
+    yield np.arange(len(ids)), list(map(default_path, ids)), of_each_kind(part, shard_bytes).tolist()
+    for name in written_arrays(part):
+        at = rows_having(part, name)
+        sizes = of_each_kind(as_main(part, name), lambda shape, dtype: shard_bytes(shape, dtype) if shape else 0)
+        yield at, [default_path(ids[row], folder=array_folder(name)) for row in at.tolist()], sizes[at].tolist()
 
 
 def _files(folder: Path, part: pa.Table) -> Iterator[Path]:
-    """Yield the files of the samples' shards; where the whole file system is flushed, nobody asks for them."""
+    """Yield the files of the samples' arrays; where the whole file system is flushed, nobody asks for them."""
     yield from (folder / path for path in shard_paths(part))
 
 
@@ -225,7 +249,8 @@ def read_part(path: Path) -> pa.Table:
         UnsealedError: it is damaged, or no build of this release has written it.
         OSError: it cannot be read.
     """
-    part = sound_table(read_sealed(path), _schema())
+    reader = read_sealed(path)
+    part = sound_table(reader, _schema(written_arrays(reader)))
     problem = _problem_of(part)
     if problem:
         raise UnsealedError(problem)
@@ -239,19 +264,19 @@ def _problem_of(part: pa.Table) -> str:
     starts = _starts(part)
     counts = np.diff(starts, append=len(part))
     samples = numbers(part["samples"], np.int32)
-    items = strings(part["item"].take(number_array(starts)))
+    column = string_column(part["item"].take(number_array(starts)))
+    items = strings(column)
     if (samples < 0).any() or (samples > MAX_SAMPLES).any() or (np.maximum(samples, 1) != np.repeat(counts, counts)).any():
         return "samples are missing"
     if strings(part["item"]) != [item for item, count in zip(items, counts.tolist(), strict=True) for _ in range(count)]:
         return "samples of other items"
     last = [sample_ids(item, count)[-1] for item, count in zip(items, samples[starts].tolist(), strict=True) if count]
-    if len(set(items)) < len(items) or name_problems(items) or any(map(name_problem, last)):
+    if len(set(items)) < len(items) or name_problems(column) or any(map(name_problem, last)):
         return "unsafe IDs"
     try:
-        for text in codes_of(part["header"])[1]:
-            if text:
-                parse_header(text)
         lengths = of_each_kind(part, _moment_bytes)
+        for name in written_arrays(part):
+            of_each_kind(as_main(part, name), lambda shape, dtype: _moment_bytes(shape, dtype) if shape or dtype else 0)
         moments = moment_lengths(part["moments"])
         are_moments = are_counted(part["moments"])
     except (ValueError, TypeError) as error:
@@ -311,16 +336,17 @@ def read_parts(left: Path, damaged: list[Path]) -> Iterator[pa.Table]:
         except (OSError, UnsealedError):
             damaged.append(path)
         if sum(map(len, held)) >= arrow.ROWS_AT_ONCE:
-            yield arrow.pa.concat_tables(held).unify_dictionaries().combine_chunks()
+            yield together(held)
             held = []
     if held:
-        yield arrow.pa.concat_tables(held).unify_dictionaries().combine_chunks()
+        yield together(held)
 
 
 def due_rows(left: Path, part: pa.Table, due: pa.Table, is_done: npt.NDArray[np.bool_]) -> tuple[pa.Table, bool]:
     """Return the rows of a part that need not be built again, with their `position`: each shard is there in its full size.
 
-    And whether that goes for all rows of the part, those of items that were found already included.
+    And whether that goes for all rows of the part whose shard is there, those of items that were found already included: of a build that
+    was killed once its shards were in place, the part is left alone.
 
     What was built from another state of the raw item or by another recipe does not count.
 
@@ -334,13 +360,16 @@ def due_rows(left: Path, part: pa.Table, due: pa.Table, is_done: npt.NDArray[np.
     wanted: Prints = as_prints(due["fingerprint"])
     good = at >= 0
     good[good] = as_prints(part["fingerprint"])[good] == wanted[at[good]]
-    sizes = of_each_kind(part, shard_bytes).tolist()
-    paths = shard_paths(part)
-    good &= np.fromiter((_is_there(f"{left}/{path}", size) for path, size in zip(paths, sizes, strict=True)), np.bool_, len(paths))
+    there = np.ones(len(part), dtype=np.bool_)
+    for rows, paths, sizes in _files_by_array(part):
+        there[rows] &= np.fromiter(
+            (_is_there(f"{left}/{path}", size) for path, size in zip(paths, sizes, strict=True)), np.bool_, len(paths)
+        )
+    good &= there
     starts = _starts(part)
     counts = np.diff(starts, append=len(part))
     good = np.repeat(np.logical_and.reduceat(good, starts), counts)
-    are_all = bool(good.all())
+    are_all = bool((good | ~there).all())
     good[good] = ~is_done[at[good]]  # a chunk that was done twice may be told of twice
     owner = np.repeat(np.arange(len(starts)), counts)
     first = np.full(len(due), -1, dtype=np.int64)
@@ -358,8 +387,8 @@ def take_over_rows(left: Path, folder: Path, rows: pa.Table) -> pa.Table:
     Raises:
         OSError: the disk is full or fails.
     """
-    _save(folder, rows.select(_schema().names).combine_chunks(), _files(left, rows))
-    return rows.select(WRITTEN)
+    _save(folder, rows.select(_schema(written_arrays(rows)).names).combine_chunks(), _files(left, rows))
+    return _as_written(rows)
 
 
 def read_moments(target: Path) -> Iterator[pa.Table]:
@@ -424,7 +453,7 @@ class Collected:
     def table(self) -> pa.Table:
         """Return all in one, in the order of the items."""
         self._put_together()
-        whole = arrow.pa.concat_tables(self._large).unify_dictionaries().combine_chunks()
+        whole = together(self._large)
         self._large = [whole]
         positions = numbers(whole["position"], np.int64)
         # Each chunk is in order, but they come as they are done.
@@ -441,4 +470,4 @@ class Collected:
     def _put_together(self) -> None:
         pending, self._pending, self._rows = self._pending, [], 0
         if pending:
-            self._large.append(arrow.pa.concat_tables(pending).unify_dictionaries().combine_chunks())
+            self._large.append(together(pending))

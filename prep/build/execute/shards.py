@@ -8,8 +8,8 @@ import io
 import math
 import os
 import secrets
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,7 +40,8 @@ class WrittenShard:
         shape: `32x32x3`.
         dtype: NumPy name.
         sha256: of the file's bytes, in hex.
-        moments: what the dataset's statistics are put together from (see `prep.build.state.moments`).
+        moments: what the dataset's statistics are put together from (see `prep.build.state.moments`); empty for a further array.
+        arrays: the sample's further arrays by name, likewise.
     """
 
     id: str
@@ -48,6 +49,7 @@ class WrittenShard:
     dtype: str
     sha256: str
     moments: bytes
+    arrays: Mapping[str, WrittenShard] = field(default_factory=dict)
 
 
 @lru_cache
@@ -81,12 +83,14 @@ class NewShard:
         array: C-contiguous and little-endian; any shape.
         path: of the shard; nothing may read it before it is complete.
         stage: the folder that the shard is laid out in: it is not made if it is missing, as those below it are. None makes every folder.
+        is_main: whether it is the sample's main array, of which statistics are made.
     """
 
     id: str
     array: AnyArray
     path: str | Path
     stage: str | Path | None = None
+    is_main: bool = True
 
 
 def write_shard(id_: str, array: AnyArray, path: str | Path) -> WrittenShard:
@@ -117,10 +121,16 @@ def write_shards(shards: Sequence[NewShard]) -> list[WrittenShard]:
         digest.update(payload)
         digests.append(digest.hexdigest())
         write_new(shard.path, header, payload, stage=shard.stage)
-    moments = moments_of_each([shard.array for shard in shards])
+    moments = iter(moments_of_each([shard.array for shard in shards if shard.is_main]))
     return [
-        WrittenShard(id=shard.id, shape=_shape_text(shard.array.shape), dtype=shard.array.dtype.name, sha256=sha256, moments=own)
-        for shard, sha256, own in zip(shards, digests, moments, strict=True)
+        WrittenShard(
+            id=shard.id,
+            shape=_shape_text(shard.array.shape),
+            dtype=shard.array.dtype.name,
+            sha256=sha256,
+            moments=next(moments) if shard.is_main else b"",
+        )
+        for shard, sha256 in zip(shards, digests, strict=True)
     ]
 
 

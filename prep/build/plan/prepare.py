@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,17 +16,21 @@ from manifests.rows.table import select, strings
 from prep.build.plan.failed_items import FailedItems, failed_items
 from prep.build.plan.labels import check_labels
 from prep.build.plan.plan import ADD, KEEP, MOVE, REBUILD, Plan, Prospect, make_plan, unsure_of
-from prep.build.recipe.options import BuildOptions, filled_splits, stored_channels, stored_options
+from prep.build.recipe.options import BuildOptions, filled_splits, stored_options
 from prep.build.recipe.recipe import Recipe, ShardOptions, differences
+from prep.build.recipe.resolve import is_settled, resolve_recipe, settled_before
+from prep.build.recipe.trusted_code import with_named_code, with_stored_code
 from prep.build.scan.existing_shards import Look
-from prep.build.scan.scan import Scan, read_contents, scan, undecodable_colour
-from prep.build.scan.survey import Survey, resolve_recipe
+from prep.build.scan.scan import Scan, read_contents, scan, unreadable
 from prep.build.stage.output import load_existing
 from prep.build.state.fingerprints import Prints, content_prints, no_prints, print_array, stat_prints
 from prep.build.state.state import State, remembered_items, together
 from prep.errors import SourceError, UsageError
 from prep.parallel.executors import Workers
 from prep.progress.report import Reporter
+from prep.readers.headers import Headers
+from prep.readers.parameters import ReaderOptions
+from prep.readers.reader import SurveyedReader
 from prep.readers.registry import reader_of
 from prep.sources.folder import PARENT_FOLDERS, TOP_FOLDERS
 from prep.sources.listing import Failure, Listing
@@ -58,7 +61,7 @@ class Prepared:
         prune: whether rows of items that are gone go too.
         state: what is to be remembered of the raw files.
         seen: what was found out about them.
-        awaits_survey: whether the headers of images are still to be read, as nothing hangs on them before the build.
+        awaits_survey: whether headers are still to be read, as nothing hangs on them before the build.
         found: raw items that the build is about: all of the source, or those that failed before.
         by_content: whether raw files are told by their content.
         given: what was given of the source, as `dataset.json` has it.
@@ -112,7 +115,7 @@ def prepare(
         state: what earlier builds know of the raw files.
         look: says what is wrong with the shards that are there.
         failed: rows of failures.csv, which alone are to be built; None for all of the source.
-        may_survey_later: whether to leave the headers of images, if the options do without, to the build, which reads them anyway.
+        may_survey_later: whether to leave headers, if the options do without, to the build, which reads them anyway.
 
     Raises:
         PrepError: as `build_shards`.
@@ -126,21 +129,24 @@ def prepare(
     if asked.splits is not None:
         check_given(whole.items, asked.splits)
     _tell(report, asked.notes)
-    later = may_survey_later and again is None and reader_of(listing.format).surveyed and shards.leave_nothing_open
+    reader = reader_of(listing.format)
+    state = state.with_headers_of(listing.format)
+    is_surveyed = isinstance(reader, SurveyedReader)
+    later = may_survey_later and again is None and is_surveyed and is_settled(listing.format, shards)
     seen = scan(due, state, workers, report, header=not later, content=bool(options.checksum), stop_after=options.stop_after_failures)
     failures = [*due.failures, *seen.failures]
     if again is not None and old is not None:
-        survey = _survey_beside_rows(seen, state, old.table)
-        recipe, notes = _same_recipe(out, stored, listing, shards, survey)
+        headers = _headers_beside_rows(seen, state, old.table)
+        recipe, notes = _same_recipe(out, stored, listing, shards, headers)
     else:
         if not len(seen.usable):
             # Before the recipe, which would be resolved from nothing and be another than that of the dataset there.
             raise none_usable(listing, failures)
-        channels = None if "color" in options.forget else stored_channels(stored)
-        survey = _survey(seen, shards, workers, report, keeps_channels=channels is not None) if not later else Survey.nothing()
-        recipe, notes = resolve_recipe(listing.format, shards, survey, channels=channels)
+        before = settled_before(listing.format, stored, options.forget)
+        headers = Headers.none() if later else _headers(seen, shards, before, workers, report)
+        recipe, notes = resolve_recipe(listing.format, shards, headers, before=before)
         check_label_origin(out, stored, listing)
-        notes = [] if later else [*survey.notes(), *notes]
+        notes = [] if later else [*(reader.describe(headers) if isinstance(reader, SurveyedReader) else []), *notes]
     _tell(report, notes)
     check_ambiguous((seen.usable_items if again is None else whole.items)["id"], recipe)
     seen, by_stat, prospect = _prospect(
@@ -159,7 +165,7 @@ def prepare(
         stay = 0 if gone is None else len(gone)
         notes = [f"retry: {found:,} of {counted(len(failed), 'raw item')} that failed; rows that stay as they are: {stay:,}"]
     _tell(report, notes)
-    newer = State(items=_remembered(seen, by_stat), recipe=recipe.digest, about=state.about)
+    newer = State(items=_remembered(seen, by_stat), recipe=recipe.digest, read_by=state.read_by, about=state.about)
     return Prepared(
         listing=whole,
         shards=shards,
@@ -208,8 +214,11 @@ def _asked(listing: Listing, out: Path, options: BuildOptions, failed: Sequence[
     if failed is not None and old is None:
         raise UsageError(f"{out}: is not a dataset; build it first")
     stored = old.metadata.recipe if old else {}
-    given = options.shards if options.whole else options.shards.filled_from(stored_options(out, stored, options.forget))
-    shards = given.with_code((os.getcwd(),))
+    shards = given = options.shards if options.whole else options.shards.filled_from(stored_options(out, stored, options.forget))
+    if given.have_users_code and (options.whole or options.shards.transforms is not None):
+        shards = with_named_code(given)
+    elif given.have_users_code:
+        shards = with_stored_code(given, out, stored_options(out, stored), allow=options.allow_code)
     splits = filled_splits(options.splits, old.metadata.splits if old else {}, options.forget)
     notes = check_labels(listing, old.metadata.labels if old else {})
     if failed is not None and old is not None:
@@ -227,24 +236,27 @@ def _tell(report: Reporter, notes: Iterable[str]) -> None:
         report.note(note)
 
 
-def _survey(seen: Scan, shards: ShardOptions, workers: Workers, report: Reporter, *, keeps_channels: bool) -> Survey:
-    """Return what the headers of all usable images say together; of images whose colour decides, without those that cannot be decoded."""
-    if not reader_of(seen.format).surveyed:
-        return Survey.nothing()
-    survey = Survey(seen.usable_items["id"], seen.usable_items["header"])
-    if not keeps_channels and shards.color in {None, "auto"} and len(survey) and not survey.is_gray():
-        survey = survey.without(undecodable_colour(seen, survey.where(lambda facts: facts.gray), workers, report))
-    return survey
+def _headers(seen: Scan, shards: ShardOptions, before: ReaderOptions | None, workers: Workers, report: Reporter) -> Headers[Any]:
+    """Return the headers of all usable items; without those that would decide an option and cannot be read in full."""
+    reader = reader_of(seen.format)
+    if not isinstance(reader, SurveyedReader):
+        return Headers.none()
+    headers = Headers(seen.usable_items["id"], seen.usable_items["header"], reader.parse_header)
+    if before is not None:
+        return headers
+    options = shards.of_reader(seen.format)
+    return headers.without(unreadable(seen, reader.deciding(headers, options), options, workers, report))
 
 
-def _survey_beside_rows(seen: Scan, state: State, rows: pa.Table) -> Survey:
-    """Return what the headers of some images say together with those that rows were made from, as far as these are known."""
-    if not reader_of(seen.format).surveyed:
-        return Survey.nothing()
+def _headers_beside_rows(seen: Scan, state: State, rows: pa.Table) -> Headers[Any]:
+    """Return the headers of some items with those that rows were made from, as far as these are known."""
+    reader = reader_of(seen.format)
+    if not isinstance(reader, SurveyedReader):
+        return Headers.none()
     have_rows = select(state.items, positions_of(state.items["source"], rows["source"]) >= 0)
     parts = [table.select(["source", "header"]) for table in (have_rows, seen.usable_items)]
     both = arrow.pa.concat_tables(parts).unify_dictionaries()
-    return Survey(both["source"], both["header"])
+    return Headers(both["source"], both["header"], reader.parse_header)
 
 
 def _prospect(
@@ -395,14 +407,16 @@ def check_ambiguous(item_ids: pa.ChunkedArray, recipe: Recipe) -> None:
         )
 
 
-def _same_recipe(out: Path, stored: Mapping[str, Any], listing: Listing, options: ShardOptions, survey: Survey) -> tuple[Recipe, list[str]]:
+def _same_recipe(
+    out: Path, stored: Mapping[str, Any], listing: Listing, options: ShardOptions, headers: Headers[Any]
+) -> tuple[Recipe, list[str]]:
     """Return the recipe of the dataset that is there, if a build of the whole source would not make it another; and what to say of colours.
 
     Raises:
         SourceError: it would.
     """
     try:
-        recipe, notes = resolve_recipe(listing.format, options, survey, channels=stored_channels(stored))
+        recipe, notes = resolve_recipe(listing.format, options, headers, before=settled_before(listing.format, stored))
         reasons = "; ".join(differences(stored.get("recipe", {}), recipe.as_dict()))
     except (SourceError, UsageError) as error:
         reasons = str(error)

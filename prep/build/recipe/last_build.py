@@ -12,7 +12,7 @@ from manifests.errors import InvalidManifestError
 from manifests.format.metadata import Metadata, read_metadata
 from manifests.format.names import name_problem
 from manifests.format.schema import METADATA_NAME, STATE_FOLDER
-from prep.build.recipe.options import REMEMBERED, BuildOptions, filled_splits
+from prep.build.recipe.options import BuildOptions, filled_splits, stored_names
 from prep.build.state.state import STATE_NAME, last_about
 from prep.errors import OutputError, UsageError
 from prep.progress.report import Reporter
@@ -72,7 +72,7 @@ def with_remembered(options: BuildOptions, source: Path, out: Path, report: Repo
         OutputError: what is remembered cannot be read.
     """
     before = _metadata(out)
-    forgotten = {REMEMBERED[name][1] for name in options.forget}
+    forgotten = stored_names(options.forget)
     if "labels" in forgotten and source.is_dir():  # the names of its columns go with the table
         forgotten |= {f.name for f in fields(TableOptions)}
     stored = _stored(before, out)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
 from manifests.format.schema import METADATA_NAME
 from prep.build.recipe.recipe import ShardOptions
 from prep.errors import OutputError, UsageError
+from prep.readers.registry import readers_with_option, ready_options
 from prep.sources.detect import SourceOptions
 from prep.splits.spec import SplitSpec
 
@@ -24,10 +25,9 @@ REMEMBERED: Mapping[str, tuple[Literal["source", "shards", "splits"], str, Any]]
     "allow-empty-labels": ("source", "allow_empty_labels", None),
     "checksum": ("source", "checksum", None),
     "size": ("shards", "size", None),
-    "color": ("shards", "color", None),
     "dtype": ("shards", "dtype", None),
     "scale": ("shards", "scale", None),
-    "npz-key": ("shards", "npz_key", None),
+    **{name.replace("_", "-"): ("shards", name, None) for name in ready_options()},
     "transforms": ("shards", "transforms", None),
     "split": ("splits", "fractions", {}),
     "split-column": ("splits", "column", None),
@@ -37,6 +37,11 @@ REMEMBERED: Mapping[str, tuple[Literal["source", "shards", "splits"], str, Any]]
     "folds": ("splits", "folds", None),
 }
 """Options that a build repeats if they are left out: name -> what they are about, under which name it is stored, and the default."""
+
+
+def stored_names(forget: Iterable[str]) -> set[str]:
+    """Return under which names the options that are to be forgotten are stored."""
+    return {REMEMBERED[name][1] if name in REMEMBERED else name.replace("-", "_") for name in forget}
 
 
 def _defaults(part: Literal["source", "shards", "splits"], forget: Collection[str]) -> dict[str, Any]:
@@ -61,6 +66,8 @@ class BuildOptions:
         whole: whether `shards` are a whole recipe, of which nothing is taken from the dataset that is there.
         only_failed: build what is in failures.csv and nothing else: every other row stays as it is, whatever became of its raw item,
             and what is new in the source stays out.
+        allow_code: run the functions (`module:function`) that the recipe of the dataset there names, and remember for this user that it
+            may. Functions that `shards` name are run in any case; else one is run only if this user has approved it for this dataset.
         forget: options of the last build, by their names in `REMEMBERED`, that are at their default unless they are given.
     """
 
@@ -74,6 +81,7 @@ class BuildOptions:
     stop_after_failures: int | None = None
     whole: bool = False
     only_failed: bool = False
+    allow_code: bool = False
     forget: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -83,7 +91,7 @@ class BuildOptions:
             raise UsageError(f"item_timeout must be seconds, or 0 for no limit, got {self.item_timeout}")
         if self.stop_after_failures is not None and self.stop_after_failures < 1:
             raise UsageError(f"stop_after_failures must be a positive integer, got {self.stop_after_failures}")
-        unknown = sorted(set(self.forget).difference(REMEMBERED))
+        unknown = sorted(name for name in set(self.forget).difference(REMEMBERED) if not readers_with_option(name.replace("-", "_")))
         if unknown:
             raise UsageError(f"forget must name options of a build ({', '.join(REMEMBERED)}), got {', '.join(map(repr, unknown))}")
         if self.only_failed and (self.shards != ShardOptions() or self.splits is not None or self.prune or self.whole or self.forget):
@@ -103,19 +111,6 @@ def filled_splits(splits: SplitSpec | None, stored: Mapping[str, Any], forget: C
     return before if splits is None else splits.filled_from(before)
 
 
-def stored_channels(stored: Mapping[str, Any]) -> Literal[1, 3] | None:
-    """Return the channels that a dataset of images has by an `auto`; None if it was told, or if nothing is known of it.
-
-    Args:
-        stored: what its `dataset.json` says of the recipe.
-    """
-    options, recipe = stored.get("options", {}), stored.get("recipe", {})
-    if not (isinstance(options, dict) and isinstance(recipe, dict)) or options.get("color", "auto") != "auto":
-        return None
-    channels = recipe.get("channels")
-    return 1 if channels == 1 else 3 if channels == 3 else None
-
-
 def stored_options(out: Path, stored: Mapping[str, Any], forget: Collection[str] = ()) -> ShardOptions:
     """Return the options of shards that a dataset was built with, but for what is to be forgotten.
 
@@ -128,7 +123,7 @@ def stored_options(out: Path, stored: Mapping[str, Any], forget: Collection[str]
         OutputError: that is none that this release knows.
     """
     try:
-        return replace(ShardOptions.from_dict(dict(stored.get("options", {}))), **_defaults("shards", forget))
+        return ShardOptions.from_dict(dict(stored.get("options", {}))).without(stored_names(forget))
     except (UsageError, TypeError, ValueError) as error:
         path = out / METADATA_NAME
         raise OutputError(f"{path}: the recipe's options cannot be understood; mend it or choose another folder: {error}") from error

@@ -15,12 +15,12 @@ from manifests.format.metadata import LabelKind
 from prep.build.recipe.options import BuildOptions
 from prep.build.recipe.recipe import ShardOptions
 from prep.errors import UsageError
-from prep.numbers import exact_number
 from prep.readers.limits import MAX_RECIPE_BYTES
+from prep.readers.parameters import DTYPE, TEXT, Kind, choice, exact_number, is_int
+from prep.readers.registry import readers_with_option, ready_options
 from prep.sources.detect import SourceOptions, format_choices
 from prep.sources.table import TableOptions
 from prep.splits.spec import SplitSpec
-from prep.transforms.interface.parameters import DTYPE, Kind, choice, is_int
 from prep.transforms.interface.problems import RecipeProblem, found, one_of, refusal
 from prep.transforms.registry import read_transforms, with_code
 from prep.transforms.resize import Resize
@@ -55,19 +55,14 @@ def _label_kind(value: Any) -> Any:
     return value
 
 
-_TEXT = _of_type("text", lambda value: isinstance(value, str) and bool(value) and "\0" not in value)
 _TEXTS = _of_type("a list of texts", lambda value: isinstance(value, list) and all(isinstance(item, str) and item for item in value))
 _TRUTH = _of_type("true or false", lambda value: isinstance(value, bool))
 
-_SOURCE: Mapping[str, tuple[Kind, str]] = {
-    "color": (choice("auto", "rgb", "gray"), "channels of images"),
-    "npz_key": (_TEXT, "which array of .npz files to take"),
-}
 _OTHERS: Mapping[str, Mapping[str, tuple[Kind, str]]] = {
     "labels": {
-        "table": (_TEXT, "table of IDs and labels for a folder as SOURCE; a path relative to the recipe's folder"),
-        "id_column": (_TEXT, "column of the table that names the samples"),
-        "path_column": (_TEXT, "column of the table that names the files"),
+        "table": (TEXT, "table of IDs and labels for a folder as SOURCE; a path relative to the recipe's folder"),
+        "id_column": (TEXT, "column of the table that names the samples"),
+        "path_column": (TEXT, "column of the table that names the files"),
         "columns": (_TEXTS, "columns of the table with labels, the primary one first"),
         "kind": (
             Kind("'class' or 'number', or a table of columns and one of them, such as {age = 'number'}", _label_kind),
@@ -82,10 +77,10 @@ _OTHERS: Mapping[str, Mapping[str, tuple[Kind, str]]] = {
             "shares of the splits",
         ),
         "seed": (_of_type("an integer from 0", lambda value: is_int(value, 0)), "seed of the splits and folds; 0 if left out"),
-        "column": (_TEXT, "column of the table that names each row's split"),
+        "column": (TEXT, "column of the table that names each row's split"),
         "folders": (_TEXTS, "top folders of the source that are the splits"),
-        "group_by": (_TEXT, "column of the table; samples of one value share a split and a fold"),
-        "group_regex": (_TEXT, "pattern searched in each raw file's path; what its first parentheses match is the group"),
+        "group_by": (TEXT, "column of the table; samples of one value share a split and a fold"),
+        "group_regex": (TEXT, "pattern searched in each raw file's path; what its first parentheses match is the group"),
         "folds": (_of_type("an integer from 2", lambda value: is_int(value, 2)), "folds of all that is not in the split `test`"),
     },
     "output": {
@@ -96,7 +91,7 @@ _OTHERS: Mapping[str, Mapping[str, tuple[Kind, str]]] = {
 
 def sections() -> Mapping[str, Mapping[str, tuple[Kind, str]]]:
     """Return what a recipe may have: section -> key -> what it may be and what it means; `transforms` is a list of tables beside them."""
-    return {"source": {"format": (choice(*format_choices()), "what SOURCE is"), **_SOURCE}, **_OTHERS}
+    return {"source": {"format": (choice(*format_choices()), "what SOURCE is"), **ready_options()}, **_OTHERS}
 
 
 def read_recipe(path: str | Path) -> BuildOptions:
@@ -120,7 +115,9 @@ def read_recipe(path: str | Path) -> BuildOptions:
         raise refusal(str(path), problems)
     source, labels = values["source"], values["labels"]
     shards = ShardOptions.of_transforms(
-        list(transforms.values()), dtype=values["output"].get("dtype"), color=source.get("color"), npz_key=source.get("npz_key")
+        list(transforms.values()),
+        dtype=values["output"].get("dtype"),
+        reader={name: value for name, value in source.items() if name != "format"},
     )
     table = TableOptions(
         id_column=labels.get("id_column"),
@@ -183,15 +180,21 @@ def _read_sections(raw: Mapping[str, Any]) -> tuple[dict[str, dict[str, Any]], l
             problems.append(RecipeProblem(section, f"a section [{section}]", found(table)))
             continue
         for key, value in table.items():
-            if key not in known:
+            kind = known[key][0] if key in known else _option_kind(key) if section == "source" else None
+            if kind is None:
                 problems.append(RecipeProblem(f"{section}.{key}", f"a key of [{section}]: {one_of(known, key)}", "an unknown key"))
                 continue
-            kind, _ = known[key]
             try:
                 values[section][key] = kind.read(value)
             except (ValueError, TypeError, ZeroDivisionError, OverflowError):
                 problems.append(RecipeProblem(f"{section}.{key}", kind.expected, found(value)))
     return values, problems
+
+
+def _option_kind(name: str) -> Kind | None:
+    """Return what an option of another package's reader may be; None if no reader has it."""
+    found = readers_with_option(name)
+    return found[0].Options.kinds()[name][0] if found else None
 
 
 def with_flags(recipe: BuildOptions, flags: BuildOptions) -> BuildOptions:

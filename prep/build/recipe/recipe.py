@@ -5,55 +5,85 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any, Literal
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import PIL
 
 from manifests.format.metadata import is_dtype_name
 from prep.errors import UsageError
 from prep.readers.limits import MAX_PIXELS
-from prep.readers.registry import reader_of, readers
+from prep.readers.parameters import ReaderOptions, checked
+from prep.readers.registry import reader_of, readers_with_option, ready_options
 from prep.transforms.cast import Cast
 from prep.transforms.interface.convert_values import Scale
-from prep.transforms.interface.problems import refusal
+from prep.transforms.interface.problems import one_of, refusal
 from prep.transforms.interface.transform import Transform
 from prep.transforms.registry import read_transforms, with_code
 from prep.transforms.resize import Resize
 from prep.transforms.scale import Scale as ScaleTransform
 from prep.transforms.user_function import UserFunction
 
-Color = Literal["auto", "rgb", "gray"]
+_NONE: Mapping[str, Any] = {}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False)
 class ShardOptions:
     """What the user asks of the shards; None where the raw data decide.
 
     Attributes:
         size: (height, width) of images, in pixels.
-        color: channels of images: `auto` is one when every image is grey, else RGB.
         dtype: NumPy name of the shards' dtype; None keeps that of the raw data, or is float32 when there is a scale.
         scale: what values are multiplied by.
-        npz_key: which array of an `.npz` file to take.
         transforms: what is done between `size` and `scale`, in order; None leaves it to the dataset that is there.
+        reader: options of the reader that were given, by name.
+
+    Example:
+        >>> ShardOptions(size=(32, 32), dtype="uint8", color="gray").reader
+        {'color': 'gray'}
     """
 
-    size: tuple[int, int] | None = None
-    color: Color | None = None
-    dtype: str | None = None
-    scale: Scale | None = None
-    npz_key: str | None = None
-    transforms: tuple[Transform, ...] | None = None
+    size: tuple[int, int] | None
+    dtype: str | None
+    scale: Scale | None
+    transforms: tuple[Transform, ...] | None
+    reader: Mapping[str, Any]
 
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        *,
+        size: tuple[int, int] | None = None,
+        dtype: str | None = None,
+        scale: Scale | None = None,
+        transforms: tuple[Transform, ...] | None = None,
+        reader: Mapping[str, Any] = _NONE,
+        **options: Any,
+    ) -> None:
+        """Take options.
+
+        Args:
+            size: (height, width) of images, in pixels.
+            dtype: NumPy name of the shards' dtype.
+            scale: what values are multiplied by.
+            transforms: what is done between `size` and `scale`, in order.
+            reader: options of readers by name.
+            options: more of these, such as `color="gray"`; of one that is None nothing is said.
+
+        Raises:
+            UsageError: an option is not what it may be, or no reader has it.
+        """
+        given = {name: _reader_option(name, value) for name, value in {**reader, **options}.items() if value is not None}
+        values = {"size": size, "dtype": dtype, "scale": scale, "transforms": transforms, "reader": given}
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+        self._check()
+
+    def _check(self) -> None:
         if self.size is not None and not _is_size(self.size):
             raise UsageError(f"size must be two positive numbers of pixels, got {self.size}")
         if self.size is not None and self.size[0] * self.size[1] > MAX_PIXELS:
             raise UsageError(f"size must be at most {MAX_PIXELS:,} pixels, got {self.size[0]}x{self.size[1]}")
-        if self.color not in {None, "auto", "rgb", "gray"}:
-            raise UsageError(f"color must be auto, rgb or gray, got {self.color!r}")
         if self.dtype is not None and not is_dtype_name(self.dtype):
             raise UsageError(f"dtype must be the NumPy name of a numeric dtype, such as uint8 or float32, got {self.dtype!r}")
         if self.scale is not None and self.dtype is not None and self.dtype[:3] in {"int", "uin", "boo"}:
@@ -62,9 +92,7 @@ class ShardOptions:
             raise UsageError(f"scale must be a finite number other than 0, or 'unit', got {self.scale!r}")
 
     @classmethod
-    def of_transforms(
-        cls, transforms: Sequence[Transform], *, dtype: str | None = None, color: Color | None = None, npz_key: str | None = None
-    ) -> ShardOptions:
+    def of_transforms(cls, transforms: Sequence[Transform], *, dtype: str | None = None, reader: Mapping[str, Any] = _NONE) -> ShardOptions:
         """Return the options of a whole recipe, with what a flag stands for in the flag's place.
 
         A first plain resize is `size`, a last scale `scale`, a last cast `dtype`: one recipe is stored in one form, however
@@ -73,8 +101,7 @@ class ShardOptions:
         Args:
             transforms: all of them, in order.
             dtype: of the shards, or None.
-            color: channels of images.
-            npz_key: which array of an `.npz` file to take.
+            reader: options of the reader.
         """
         left = list(transforms)
         scale: Scale | None = None
@@ -86,12 +113,7 @@ class ShardOptions:
         if left and isinstance(left[0], Resize) and left[0].is_plain:
             size = left[0].size
             left = left[1:]
-        return cls(size=size, color=color, dtype=dtype, scale=scale, npz_key=npz_key, transforms=tuple(left))
-
-    @property
-    def leave_nothing_open(self) -> bool:
-        """Whether the recipe for images follows from these options, and images of 8 and of 16 bits go together by them."""
-        return self.color in {"rgb", "gray"} and (self.dtype in {"uint8", "uint16"} or self.scale == "unit")
+        return cls(size=size, dtype=dtype, scale=scale, transforms=tuple(left), reader=reader)
 
     @property
     def have_users_code(self) -> bool:
@@ -106,7 +128,13 @@ class ShardOptions:
 
     def filled_from(self, stored: ShardOptions) -> ShardOptions:
         """Return these options, with those left out taken from another build's."""
-        return ShardOptions(**{f.name: getattr(stored if getattr(self, f.name) is None else self, f.name) for f in fields(self)})
+        plain = {name: getattr(stored if getattr(self, name) is None else self, name) for name in _PLAIN}
+        return ShardOptions(**plain, reader={**stored.reader, **self.reader})
+
+    def without(self, names: Collection[str]) -> ShardOptions:
+        """Return the same with some options left out."""
+        plain = {name: None if name in names else getattr(self, name) for name in _PLAIN}
+        return ShardOptions(**plain, reader={name: value for name, value in self.reader.items() if name not in names})
 
     def with_code(self, folders: Sequence[str]) -> ShardOptions:
         """Import the user's functions, so that the digests of their code are known.
@@ -117,30 +145,33 @@ class ShardOptions:
         Raises:
             UsageError: a function cannot be imported, or does not take its parameters.
         """
-        transforms, problems = with_code(dict(enumerate(self.transforms or ())), folders)
+        if not self.transforms:
+            return self
+        transforms, problems = with_code(dict(enumerate(self.transforms)), folders)
         if problems:
             raise refusal("the recipe", problems)
-        return replace(self, transforms=transforms) if transforms else self
+        return replace(self, transforms=transforms)
 
-    def check_format(self, format_: str) -> None:
-        """Refuse options that mean nothing for a kind of raw file.
+    def of_reader(self, format_: str) -> ReaderOptions:
+        """Return the options of a reader, with those that were not given left open.
 
         Args:
-            format_: name of its reader.
+            format_: its name.
 
         Raises:
-            UsageError: there is such an option.
+            UsageError: an option is not one of its.
         """
-        foreign = {name for reader in readers() for name in reader.options} - reader_of(format_).options
-        given = [name for name in sorted(foreign) if getattr(self, name) is not None]
-        if given:
-            raise UsageError(f"--{given[0].replace('_', '-')} does not go with a source of {format_}")
+        known = reader_of(format_).Options
+        foreign = [name for name in sorted(self.reader) if name not in known.kinds()]
+        if foreign:
+            raise UsageError(f"--{foreign[0].replace('_', '-')} does not go with a source of {format_}")
+        return known(**self.reader)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the options that were given, for `dataset.json`."""
-        given = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
-        transforms = [transform.as_dict() for transform in given.pop("transforms", ())]
-        return given | ({"transforms": transforms} if transforms else {})
+        given = {name: getattr(self, name) for name in ("size", "dtype", "scale") if getattr(self, name) is not None}
+        transforms = [transform.as_dict() for transform in self.transforms or ()]
+        return {**given, **self.reader} | ({"transforms": transforms} if transforms else {})
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> ShardOptions:
@@ -149,14 +180,31 @@ class ShardOptions:
         Raises:
             UsageError: they are not what this release writes.
         """
-        known = {f.name for f in fields(cls)}
-        if not known.issuperset(raw):
-            raise UsageError(f"dataset.json has unknown recipe options {sorted(set(raw) - known)}; was it written by a newer release?")
+        unknown = sorted(name for name in raw if name not in _PLAIN and not readers_with_option(name))
+        if unknown:
+            raise UsageError(f"dataset.json has unknown recipe options {unknown}; was it written by a newer release?")
         size = raw.get("size")
-        transforms, problems = read_transforms(raw.get("transforms", []))
+        transforms, problems = read_transforms(raw["transforms"]) if "transforms" in raw else ({}, [])
         if problems:
             raise UsageError("; ".join(map(str, problems)))
         return cls(**{**raw, "size": tuple(size) if isinstance(size, list) else size, "transforms": tuple(transforms.values()) or None})
+
+
+_PLAIN = ("size", "dtype", "scale", "transforms")
+"""Options that go with every reader."""
+
+
+def _reader_option(name: str, value: Any) -> Any:
+    """Return an option of a reader as it is used.
+
+    Raises:
+        UsageError: it is not what it may be, or no reader has it.
+    """
+    found = readers_with_option(name)
+    if not found:
+        raise UsageError(f"no reader has an option {name!r}; expected {one_of([*_PLAIN, *ready_options()], name)}")
+    kind, _ = found[0].Options.kinds()[name]
+    return checked(name, kind, value)
 
 
 def _is_last_scale(transform: Transform, dtype: str | None) -> bool:
@@ -178,20 +226,18 @@ class Recipe:
 
     Attributes:
         format: name of the reader of the raw files.
-        size: (height, width) of images, or None for each one's own.
-        channels: of images: 1 or 3; None for arrays, which keep their axes.
+        options: of the reader, with nothing left on "auto".
+        size: (height, width) that the reader brings images to, or None for each one's own.
         dtype: of the shards, or None for each array's own.
         scale: what values are multiplied by.
-        npz_key: which array of an `.npz` file to take.
         transforms: what is done after `size` and before `scale`, in order.
     """
 
     format: str
-    size: tuple[int, int] | None
-    channels: Literal[1, 3] | None
-    dtype: str | None
-    scale: Scale | None
-    npz_key: str | None
+    options: ReaderOptions
+    size: tuple[int, int] | None = None
+    dtype: str | None = None
+    scale: Scale | None = None
     transforms: tuple[Transform, ...] = ()
 
     @property
@@ -209,7 +255,7 @@ class Recipe:
         # Libraries whose release can change a value: those of the reader, and Pillow where it resizes; all else is lossless.
         libraries = {"pillow": PIL.__version__} if any(transform.uses_pillow for transform in self.transforms) else {}
         libraries |= reader_of(self.format).libraries()
-        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "transforms"}
+        plain = {"format": self.format, "size": self.size, "dtype": self.dtype, "scale": self.scale, **self.options.canonical()}
         # Left out where there are none, as before there were any: else every dataset would be built again.
         transforms = {"transforms": [transform.canonical() for transform in self.transforms]} if self.transforms else {}
         return {**plain, **transforms, "libraries": libraries}

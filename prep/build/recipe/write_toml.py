@@ -24,8 +24,7 @@ def recipe_text(options: BuildOptions, folder: Path | None = None) -> str:
     sections: dict[str, dict[str, Any]] = {
         "source": {
             "format": None if source.format == "auto" else source.format,
-            "color": shards.color,
-            "npz_key": shards.npz_key,
+            **shards.reader,
         },
         "labels": {
             "table": None if labels is None else os.path.abspath(labels) if folder is None else os.path.relpath(labels, folder),

@@ -6,15 +6,20 @@ import enum
 import os
 from collections.abc import Callable
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from manifests.format.names import SHARD_FOLDER
+from manifests.format.names import SHARD_FOLDER, array_folder
 from manifests.manifest import Manifest
 from manifests.rows import arrow
+from manifests.rows.named_arrays import array_rows, rows_with_array
 from manifests.rows.table import strings
 from prep.build.execute.shards import of_each_kind, shard_bytes
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class Damage(enum.IntEnum):
@@ -35,12 +40,30 @@ _NAMES_AT_ONCE = 65_536
 
 
 def damage_of(manifest: Manifest) -> Damages:
-    """Return what is wrong with the shard of each row, by the values of `Damage`: uint8, shape (len(manifest),).
+    """Return what is wrong with the shards of each row, by the values of `Damage`: uint8, shape (len(manifest),).
 
-    Shards are looked for where a build writes them, `shards/<id>.npy`.
+    They are looked for where a build writes them: `shards/<id>.npy`, and `arrays/<name>/<id>.npy` for further arrays that a row has. Of
+    several that are damaged, one decides; a missing one before another.
     """
-    ids = manifest.table["id"]
-    wanted = _sizes(manifest)
+    rows = manifest.table
+    damage = _damage(os.path.join(manifest.root, SHARD_FOLDER), rows["id"], _sizes(rows))
+    for name in manifest.arrays:
+        positions = rows_with_array(rows, name)
+        some = array_rows(rows, name, positions)
+        found = _damage(os.path.join(manifest.root, array_folder(name)), some["id"], _sizes(some))
+        own = damage[positions]
+        damage[positions] = np.where((found == Damage.NONE) | (own == Damage.MISSING), own, found)
+    return damage
+
+
+def _damage(root: str, ids: pa.ChunkedArray, wanted: npt.NDArray[np.int64]) -> Damages:
+    """Return what is wrong with the files of one array.
+
+    Args:
+        root: the folder of the files.
+        ids: of the samples.
+        wanted: as by `_sizes`.
+    """
     found = np.empty(len(ids), dtype=np.int64)
     folders: dict[str, dict[str, int]] = {}
     for start in range(0, len(ids), arrow.ROWS_AT_ONCE):
@@ -51,7 +74,7 @@ def damage_of(manifest: Manifest) -> Damages:
             if folder not in folders:
                 if sum(map(len, folders.values())) > _NAMES_AT_ONCE:
                     folders.clear()
-                folders[folder] = _listed(os.path.join(manifest.root, SHARD_FOLDER, folder))
+                folders[folder] = _listed(os.path.join(root, folder))
             sizes, skipped = folders[folder], len(folder) + 1 if folder else 0
             there = [sizes.get(f"{id_[skipped:]}.npy", -1) for id_ in own]
             found[at : at + len(there)] = there
@@ -81,8 +104,8 @@ def _listed(folder: str) -> dict[str, int]:
     return sizes
 
 
-def _sizes(manifest: Manifest) -> npt.NDArray[np.int64]:
+def _sizes(rows: pa.Table) -> npt.NDArray[np.int64]:
     """Return the bytes that each shard should have: int64; -1 where no row says, 0, as no shard has, where this one does not."""
-    if not {"shape", "dtype"} <= set(manifest.columns):
-        return np.full(len(manifest), -1, dtype=np.int64)
-    return of_each_kind(manifest.table, lambda shape, dtype: shard_bytes(shape, dtype) if shape and dtype else 0)
+    if not {"shape", "dtype"}.issubset(rows.column_names):
+        return np.full(len(rows), -1, dtype=np.int64)
+    return of_each_kind(rows, lambda shape, dtype: shard_bytes(shape, dtype) if shape and dtype else 0)

@@ -1,4 +1,4 @@
-"""Looking into raw files before anything is built: headers of images, digests of contents; runs in workers."""
+"""Looking into raw files before anything is built: headers, digests of contents; runs in workers."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 from manifests.files.regularfile import open_regular
 from prep.errors import ItemError
 from prep.parallel.watchdog import watched
-from prep.readers.header import header_text
-from prep.readers.reader import Wanted
+from prep.readers.parameters import ReaderOptions
+from prep.readers.reader import SurveyedReader, Wanted
 from prep.readers.registry import reader_of
 from prep.readers.system_errors import check_shortage
 from prep.sources.items import Item
@@ -27,9 +27,9 @@ class LookChunk:
         root: the source's folder.
         format: name of the reader of the raw files.
         items: what to look into.
-        header: whether to read headers of images.
+        header: whether to read headers.
         content: whether to read all bytes for their digest.
-        pixels: whether to decode images, to know whether that can be done.
+        whole: options with which to read the items in full, to know whether that can be done; None if not.
     """
 
     root: Path
@@ -37,7 +37,7 @@ class LookChunk:
     items: Sequence[Item]
     header: bool
     content: bool
-    pixels: bool = False
+    whole: ReaderOptions | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,13 +74,13 @@ def look_chunk(chunk: LookChunk) -> Looked:
     for item in watched(chunk.items):
         path = chunk.root / item.source
         try:
-            if chunk.pixels:
-                reader.read(os.fspath(path), item.member, Wanted())
+            if chunk.whole is not None:
+                reader.read(os.fspath(path), item.member, Wanted(options=chunk.whole))
             elif not (chunk.header or chunk.content):
                 os.stat(path)
-            header = [header_text(reader.header(path))] if chunk.header else []
+            header = [reader.header(os.fspath(path), item.member)] if chunk.header and isinstance(reader, SurveyedReader) else []
             contents += [content_sha256(path)] if chunk.content else []
-        except (ItemError, OSError) as error:
+        except Exception as error:  # noqa: BLE001  # likewise as in `samples_of`
             check_shortage(error, item.source)
             failures.append(_failure(item, error))
             continue
@@ -99,6 +99,9 @@ def content_sha256(path: Path) -> bytes:
         return hashlib.file_digest(file, "sha256").digest()
 
 
-def _failure(item: Item, error: ItemError | OSError) -> Failure:
+def _failure(item: Item, error: Exception) -> Failure:
     failure = failure_of(item, "read", error)
-    return replace(failure, error=f"cannot be read: {error.strerror}") if isinstance(error, OSError) else failure
+    if isinstance(error, ItemError):
+        return failure
+    why = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else f"{type(error).__name__}: {failure.error}"
+    return replace(failure, error=why)

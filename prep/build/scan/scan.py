@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from manifests.rows import arrow
 from manifests.rows.buffers import Positions, number_array, numbers
@@ -22,6 +21,8 @@ from prep.build.state.state import Facts, State
 from prep.parallel.executors import Workers
 from prep.parallel.gather import gather
 from prep.progress.report import Reporter
+from prep.readers.parameters import ReaderOptions
+from prep.readers.reader import SurveyedReader
 from prep.readers.registry import reader_of
 from prep.sources.items import UNKNOWN, Item, items_at
 from prep.sources.listing import Failure, Listing
@@ -75,14 +76,14 @@ def scan(
         state: what earlier builds know.
         workers: where files are read.
         report: shows how far it is.
-        header: whether the headers of images must be known.
+        header: whether headers must be known, if the reader has any.
         content: whether to tell changed files by all their bytes, which are then read whatever is known.
         stop_after: so many failures end it early.
     """
     items = _look_from_outside(listing.root, listing.items)
     seen = Scan(root=listing.root, format=listing.format, items=items, usable=np.arange(len(items)), failures=[])
     facts = Facts.known(state, items)
-    header &= reader_of(listing.format).surveyed
+    header &= isinstance(reader_of(listing.format), SurveyedReader)
     due = np.full(len(items), content) | (numbers(items["size"], np.int64) == UNKNOWN) | (~facts.have_header if header else False)
     look = _Look(seen, facts, workers, report)
     failures = look.into(np.flatnonzero(due), header=header, content=content, stop_after=stop_after)
@@ -90,7 +91,7 @@ def scan(
 
 
 def read_headers(seen: Scan, positions: Positions, workers: Workers, report: Reporter) -> tuple[Scan, Sequence[Failure]]:
-    """Return the same with the headers of some images; and of which it cannot be read, and stays unknown."""
+    """Return the same with the headers of some items; and of which it cannot be read, and stays unknown."""
     facts = Facts.of(seen.items)
     failed = _Look(seen, facts, workers, report).into(positions, header=True)
     return replace(seen, items=facts.put_into(seen.items)), list(failed.values())
@@ -103,29 +104,29 @@ def read_contents(seen: Scan, positions: Positions, workers: Workers, report: Re
     return replace(seen, items=facts.put_into(seen.items))
 
 
-def undecodable_colour(seen: Scan, is_gray: npt.NDArray[np.bool_], workers: Workers, report: Reporter) -> Positions:
-    """Return which images in colour cannot be decoded, as far as it matters: up to the first that can be, in the order of IDs.
+def unreadable(seen: Scan, positions: Positions, options: ReaderOptions, workers: Workers, report: Reporter) -> Positions:
+    """Return which of some items cannot be read in full, as far as it matters: up to the first that can be.
 
     Args:
         seen: what is known of the raw files.
-        is_gray: of those that are usable, whether they have no colour: bool, shape (n,).
-        workers: where images are decoded, as one may bring its process down.
+        positions: of the items among the usable ones (int64), in the order in which to try.
+        options: of the reader.
+        workers: where items are read, as one may bring its process down.
         report: where notes and progress go.
 
     Returns:
-        Their positions among the usable ones: int64.
+        Some of the positions: int64.
     """
     look = _Look(seen, Facts(0), workers, report)
-    colour = np.flatnonzero(~is_gray)
     start, count = 0, 1
-    while start < len(colour):  # ever more at a time, as hardly ever more than one is needed
-        some = colour[start : start + count]
-        failed = look.into(seen.usable[some], pixels=True)
+    while start < len(positions):  # ever more at a time, as hardly ever more than one is needed
+        some = positions[start : start + count]
+        failed = look.into(seen.usable[some], whole=options)
         good = np.flatnonzero(~np.isin(seen.usable[some], list(failed)))
         if len(good):
-            return colour[: start + int(good[0])]
+            return positions[: start + int(good[0])]
         start, count = start + count, count * 4
-    return colour
+    return positions
 
 
 class _Look:
@@ -137,7 +138,13 @@ class _Look:
         self._workers, self._report = workers, report
 
     def into(
-        self, positions: Positions, *, header: bool = False, content: bool = False, pixels: bool = False, stop_after: int | None = None
+        self,
+        positions: Positions,
+        *,
+        header: bool = False,
+        content: bool = False,
+        whole: ReaderOptions | None = None,
+        stop_after: int | None = None,
     ) -> dict[int, Failure]:
         """Fill in what is known of the files at these positions; return the failures by position."""
         failures: dict[int, Failure] = {}
@@ -145,7 +152,7 @@ class _Look:
             block = positions[start : start + arrow.ROWS_AT_ONCE]
             some: list[Item] = items_at(self._items, block)
             chunks = [
-                LookChunk(root=self._root, format=self._format, items=part, header=header, content=content, pixels=pixels)
+                LookChunk(root=self._root, format=self._format, items=part, header=header, content=content, whole=whole)
                 for part in chunks_of(some, self._workers.count)
             ]
             position_of = {item.id: position for position, item in zip(block.tolist(), some, strict=True)}

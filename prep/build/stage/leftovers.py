@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from manifests.format.names import SHARD_FOLDER, resolve_inside
+from manifests.format.names import ARRAY_FOLDER, SHARD_FOLDER, resolve_inside
 from manifests.format.schema import FAILURES_NAME, MANIFEST_NAME, METADATA_NAME
 from manifests.storage.commitlog import STAGE_FOLDER
 from prep.build.execute.journal import PART_FOLDER, count_done, shard_paths, take_over_rows
@@ -57,9 +57,10 @@ def withdrawn(out: Path) -> list[Path]:
 
 def remove_links(stage: Path) -> None:
     """Remove links in the place of a stage's folders: what lies behind them is somebody else's."""
-    for name in (SHARD_FOLDER, PART_FOLDER):
-        if (stage / name).is_symlink():
-            (stage / name).unlink()
+    further = stage / ARRAY_FOLDER
+    for folder in (stage / SHARD_FOLDER, stage / PART_FOLDER, further, *(further.iterdir() if further.is_dir() else ())):
+        if folder.is_symlink():
+            folder.unlink()
 
 
 def keep_parts(stage: Path) -> int:
@@ -76,7 +77,7 @@ def keep_parts(stage: Path) -> int:
 def take_over(left: Path, folder: Path, rows: pa.Table) -> pa.Table:
     """Move what is done from the stage of an ended build into that of this one.
 
-    Each shard moves for itself: on a network file system, a worker of the ended build may go on writing into a folder that was renamed.
+    Each file moves for itself: on a network file system, a worker of the ended build may go on writing into a folder that was renamed.
 
     Args:
         left: the stage of the ended build.

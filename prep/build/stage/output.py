@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 from manifests.errors import ManifestError
-from manifests.format.names import SHARD_FOLDER
-from manifests.format.schema import METADATA_NAME, STATE_FOLDER
+from manifests.format.names import ARRAY_FOLDER, SHARD_FOLDER
+from manifests.format.schema import METADATA_NAME, STATE_FOLDER, array_column
 from manifests.manifest import Manifest
 from manifests.storage.commitlog import finish_if_begun
 from manifests.storage.store import load_manifest
@@ -38,13 +38,18 @@ def check_output(source_root: Path, out: Path) -> None:
     finish_if_begun(out)
     if (out / METADATA_NAME).is_file():
         return
-    foreign = [name for name in entries(out) if name != SHARD_FOLDER or _holds_files(out / name)]
+    foreign = foreign_entries(out)
     if foreign:
         raise UsageError(f"{out}: holds files that are no dataset of prep's ({shown(foreign, 3)}); choose an empty or new folder")
 
 
+def foreign_entries(out: Path) -> list[str]:
+    """Return what a folder, if there is one, holds besides the state of builds and the empty folders that a killed command may leave."""
+    return [name for name in entries(out) if name not in {SHARD_FOLDER, ARRAY_FOLDER} or _holds_files(out / name)]
+
+
 def _holds_files(folder: Path) -> bool:
-    """Return whether anything but folders is below a folder: a build that was killed in its last moments may leave those."""
+    """Return whether anything but folders is below a folder."""
     return not folder.is_dir() or any(names for _, _, names in os.walk(folder))
 
 
@@ -66,7 +71,8 @@ def load_existing(out: Path) -> Manifest | None:
         raise OutputError(f"{out / METADATA_NAME}: recipe.recipe must be an object; mend it or choose another folder")
     if "fingerprint" not in manifest.columns or "digest" not in recipe:
         raise UsageError(f"{out}: holds a dataset that no build made (an adopted or merged one?); choose another folder")
-    missing = [name for name in _OF_BUILDS if name not in manifest.columns]
+    further = [array_column(name, field) for name in manifest.arrays for field in ("shape", "dtype", "sha256")]
+    missing = [name for name in (*_OF_BUILDS, *further) if name not in manifest.columns]
     if missing:
         raise UsageError(f"{out}: its manifest lacks what builds go by (columns {shown(missing)}); restore them, or choose another folder")
     return manifest

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,9 +16,10 @@ import numpy.typing as npt
 
 from manifests.files.atomic import TEMPORARY_PREFIX
 from manifests.format.metadata import Metadata, write_metadata
+from manifests.format.names import SHARD_FOLDER
 from manifests.format.schema import FAILURES_NAME, MANIFEST_NAME, METADATA_NAME, STATE_FOLDER
-from manifests.storage.commit_record import Failures
-from manifests.storage.commitlog import RECORD, STAGE_FOLDER, begin_changeover, finish_changeover
+from manifests.storage.commit_record import Failures, Replaced
+from manifests.storage.commitlog import RECORD, STAGE_FOLDER, begin_changeover, check_folders, finish_changeover
 from manifests.storage.store import write_manifest
 from prep.build.execute.journal import Collected, due_rows, read_parts
 from prep.build.stage.failures_csv import write_failures
@@ -69,12 +71,13 @@ class WorkArea:
             spares_others: refuse to let go what an earlier build has done of other items.
 
         Raises:
-            OutputError: the folder cannot be written.
+            OutputError: the folder cannot be written, or shards of the items would lie outside it, behind a link.
             UsageError: an earlier build has done other items, which are to be spared.
         """
         is_done = np.zeros(len(due), dtype=np.bool_)
         collected, damaged = Collected(), list[Path]()
         try:
+            check_folders(self.out, {SHARD_FOLDER: [due["id"]]})
             for left in self.left:
                 remove_links(left)
             if spares_others and not all(are_all for _, _, are_all in self._left_rows(due, is_done.copy(), [])):
@@ -107,6 +110,8 @@ class WorkArea:
         failures: Sequence[Failure] | None,
         new_ids: pa.ChunkedArray | Sequence[str],
         old_ids: pa.ChunkedArray | Sequence[str],
+        *,
+        arrays: Mapping[str, Replaced] = MappingProxyType({}),
     ) -> str:
         """Let the new state take the old one's place; interrupts wait until it has.
 
@@ -116,6 +121,7 @@ class WorkArea:
             failures: for failures.csv, which goes if there are none, and stays as it is with None.
             new_ids: IDs whose shards lie below `folder`.
             old_ids: IDs whose shards are to go.
+            arrays: name of a further array -> the IDs whose files of it lie below `folder`, and those whose files are to go.
 
         Returns:
             SHA-256 of the new manifest, in hex.
@@ -138,7 +144,7 @@ class WorkArea:
             try:
                 shutil.rmtree(self.out / STAGE_FOLDER, ignore_errors=True)
                 os.rename(self.folder, self.out / STAGE_FOLDER)
-                begun = begin_changeover(self.out, added=new_ids, removed=old_ids, failures=change)
+                begun = begin_changeover(self.out, added=new_ids, removed=old_ids, failures=change, arrays=arrays)
             except OSError as error:
                 # The record may have its name already, and then it is what everybody goes by.
                 raise (_unfinished if os.path.lexists(self.out / RECORD) else _unwritable)(error, self.out) from error
@@ -170,9 +176,9 @@ def work_area(out: Path, *, keeps_parts: bool = True) -> Iterator[WorkArea]:
         stack.callback(_remove_empty_ones, made)
         is_ours = False
         try:
-            state.mkdir(parents=True, exist_ok=True)
             if state.is_symlink():
                 raise OutputError(f"{state}: is a link; what a build lays out must be on the dataset's own disk; remove the link")
+            state.mkdir(parents=True, exist_ok=True)
             stack.enter_context(locked(state))
             is_ours = True
             finish_changeover(out)

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from manifests.files.regularfile import open_regular
+from manifests.files.regularfile import open_regular, open_state_file
 from manifests.rows import arrow
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def read_sealed(path: Path, *, checked: bool = True) -> Any:
         UnsealedError: it is damaged, or no build of this release has written it.
         OSError: it cannot be read.
     """
-    with open_regular(path) as file:
+    with open_regular(path, opener=open_state_file) as file:
         if os.fstat(file.fileno()).st_size <= _START:
             raise UnsealedError("empty")
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

@@ -8,13 +8,12 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import PIL
 
 from manifests.files.atomic import replacing
 from manifests.format.schema import STATE_FOLDER
@@ -24,7 +23,9 @@ from manifests.rows.table import select
 from prep.build.state.digests import DIGEST_BYTES
 from prep.build.state.fingerprints import Prints, are_prints, as_prints, no_prints
 from prep.build.state.sealed import UnsealedError, read_sealed, sealed_writer, sound_table
-from prep.readers.header import parse_header
+from prep.readers.headers import parsed
+from prep.readers.reader import SurveyedReader
+from prep.readers.registry import reader_of
 from prep.sources.items import UNKNOWN
 
 if TYPE_CHECKING:
@@ -34,9 +35,6 @@ STATE_NAME = "state.arrow"
 """File in the folder of the state of builds."""
 
 _ABOUT = b"shardfeed"
-_READ_BY = {"pillow": PIL.__version__}
-"""Libraries whose release may read another header."""
-
 _UNREADABLE = (OSError, UnsealedError, LookupError, TypeError, ValueError, AttributeError, RecursionError)
 """What reading a file raises that no build of this release has written."""
 
@@ -67,11 +65,13 @@ class State:
         items: a row per raw file, with `source`, `size`, `mtime`, `header`, `fingerprint` and, if the content of any was read,
             `content`; as `prep.sources.items` has them.
         recipe: digest of the recipe that the fingerprints are for, which are those by size and time.
+        read_by: reader that has read the headers, with its libraries (`reader_key`).
         about: what the last build was asked for, as JSON has it; empty if none has come to its end.
     """
 
     items: pa.Table = field(default_factory=_nothing)
     recipe: str = ""
+    read_by: Mapping[str, Any] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -80,21 +80,17 @@ class State:
         try:
             reader = read_sealed(out / STATE_FOLDER / STATE_NAME)
             head = json.loads(reader.schema.metadata[_ABOUT])
-            if head.pop("read by") != _READ_BY:
-                return cls(about=dict(head["about"]))
             items = sound_table(reader, _schema(content="content" in reader.schema.names))
-            for text in codes_of(items["header"])[1]:
-                if text:
-                    parse_header(text)
             if not are_prints(items["fingerprint"]):
                 return cls()
-            return cls(items=items.replace_schema_metadata(None), recipe=str(head["recipe"]), about=dict(head["about"]))
+            about, read_by = dict(head["about"]), dict(head["read by"])
+            return cls(items=items.replace_schema_metadata(None), recipe=str(head["recipe"]), read_by=read_by, about=about)
         except _UNREADABLE:  # it is only a memory
             return cls()
 
     def save(self, out: Path) -> None:
         """Keep this for later builds; that it cannot be kept is no reason to stop, and costs the next build time."""
-        about = json.dumps({"read by": _READ_BY, "recipe": self.recipe, "about": dict(self.about)}).encode()
+        about = json.dumps({"read by": dict(self.read_by), "recipe": self.recipe, "about": dict(self.about)}).encode()
         with contextlib.suppress(OSError), replacing(out / STATE_FOLDER / STATE_NAME, durable=False) as file:
             items = self.items.select(_schema(content="content" in self.items.column_names).names).unify_dictionaries()
             items = items.replace_schema_metadata({_ABOUT: about})
@@ -103,7 +99,20 @@ class State:
 
     def equals(self, other: State) -> bool:
         """Return whether both say the same."""
-        return (self.recipe, self.about) == (other.recipe, other.about) and self.items.equals(other.items)
+        mine, others = ((state.recipe, state.read_by, state.about) for state in (self, other))
+        return mine == others and self.items.equals(other.items)
+
+    def with_headers_of(self, format_: str) -> State:
+        """Return the same without headers that another reader has read, or another release of it, or that are none of its."""
+        reader, key = reader_of(format_), reader_key(format_)
+        codes, texts = codes_of(self.items["header"])
+        kept = [""] * len(texts)
+        if self.read_by == key and isinstance(reader, SurveyedReader):
+            kept = [text if parsed(text, reader.parse_header) is not None else "" for text in texts]
+        if kept == texts:
+            return replace(self, read_by=key)
+        header = arrow.pa.chunked_array([coded_array(codes, kept)])
+        return replace(self, items=self.items.set_column(self.items.column_names.index("header"), "header", header), read_by=key)
 
     def places_of(self, items: pa.Table) -> npt.NDArray[np.int64]:
         """Return where the file of each item stands among those that are known, changed since or not: int64; -1 for nowhere."""
@@ -136,6 +145,11 @@ class State:
         if recipe == self.recipe and len(self.items):
             prints[places >= 0] = as_prints(self.items["fingerprint"])[places[places >= 0]]
         return prints
+
+
+def reader_key(format_: str) -> dict[str, Any]:
+    """Return what tells a reader from others and from its other releases."""
+    return {"format": format_, "libraries": dict(reader_of(format_).libraries())}
 
 
 def last_about(out: Path) -> Mapping[str, Any]:
@@ -223,7 +237,7 @@ def together(older: State, newer: State) -> State:
     if any("content" in part.column_names for part in parts):
         parts = [part if "content" in part.column_names else _with_zeros(part, "content") for part in parts]
     items = arrow.pa.concat_tables([part.select(parts[-1].column_names) for part in parts])
-    return State(items=items.combine_chunks(), recipe=newer.recipe, about=older.about)
+    return State(items=items.combine_chunks(), recipe=newer.recipe, read_by=newer.read_by, about=older.about)
 
 
 def _with_zeros(items: pa.Table, name: str) -> pa.Table:

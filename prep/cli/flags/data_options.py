@@ -13,8 +13,9 @@ from manifests.format.metadata import LabelKind
 from prep.build.recipe.options import REMEMBERED, BuildOptions
 from prep.build.recipe.read_toml import read_recipe, with_flags
 from prep.build.recipe.recipe import ShardOptions
-from prep.cli.flags.value_types import FoldersParam, LabelKindParam, ScaleParam, SizeParam, SplitsParam
+from prep.cli.flags.value_types import FoldersParam, LabelKindParam, ScaleParam, SizeParam, SplitsParam, flag_value
 from prep.errors import UsageError
+from prep.readers.registry import readers_with_option, ready_options
 from prep.sources.detect import SourceOptions, format_choices
 from prep.sources.table import TableOptions
 from prep.splits.spec import SplitSpec, parse_fractions
@@ -92,11 +93,6 @@ def recipe_options(command: Command) -> Command:
                 "--size", type=SizeParam(), metavar="HxW", help="Resize images to HEIGHTxWIDTH; shards have shape (height, width, channel)."
             ),
             click.option(
-                "--color",
-                type=click.Choice(["auto", "rgb", "gray"]),
-                help="Channels of images; auto means 1 if every image of the first build is grey, else 3, and later builds keep it.",
-            ),
-            click.option(
                 "--dtype", metavar="NAME", help="NumPy dtype of the shards, such as uint8 or float32; by default the dtype of the raw data."
             ),
             click.option(
@@ -105,7 +101,7 @@ def recipe_options(command: Command) -> Command:
                 metavar="FACTOR|unit",
                 help="Multiply values by a factor such as 1/255; unit divides integers by the maximum of their dtype.",
             ),
-            click.option("--npz-key", help="Name of the array to read from .npz files."),
+            reader_options,
             split_options,
         )
     ):
@@ -113,14 +109,58 @@ def recipe_options(command: Command) -> Command:
     return command
 
 
+def reader_options(command: Command) -> Command:
+    """Add the options of the readers."""
+    command = click.option(
+        "--option",
+        "other_options",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="Option of a reader that another package registers; can be given several times.",
+    )(command)
+    for name, (kind, doc) in reversed(list(ready_options().items())):
+        flag = f"--{name.replace('_', '-')}"
+        type_ = click.Choice(kind.words) if kind.words else None
+        command = click.option(flag, name, type=type_, help=f"{doc[0].upper()}{doc[1:]}.")(command)
+    return command
+
+
+def reader_options_of(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the options of `reader_options` say, by their names.
+
+    Raises:
+        UsageError: one has no name, or is given twice.
+    """
+    given = {name: flag_value(kind, values[name]) for name, (kind, _) in ready_options().items() if values[name] is not None}
+    for text in values["other_options"]:
+        flag, has_value, value = text.partition("=")
+        name = flag.replace("-", "_")
+        if not has_value or not name or name in given:
+            raise UsageError(f"--option takes NAME=VALUE, each name once, got {text!r}")
+        found = readers_with_option(name)
+        given[name] = flag_value(found[0].Options.kinds()[name][0], value) if found else value
+    return given
+
+
+def allow_code_option(command: Command) -> Command:
+    """Add the option that lets a dataset's own functions run."""
+    return click.option(
+        "--allow-code",
+        is_flag=True,
+        help="Run the functions (module:function) that the stored recipe of OUT names, and remember that you approve them. Functions "
+        "in --recipe need no approval.",
+    )(command)
+
+
 def source_options(command: Command) -> Command:
     """Add the arguments and options that say what to build, for the commands that share them."""
+    command = allow_code_option(command)
     command = click.option(
         "--forget",
         multiple=True,
-        type=click.Choice(list(REMEMBERED)),
         metavar="OPTION",
-        help="Do not repeat this option of the last build, such as labels, size or split; can be given several times.",
+        help="Do not repeat this option of the last build; can be given several times. OPTION is an option of a reader or one of: "
+        f"{', '.join(REMEMBERED)}.",
     )(command)
     command = click.option(
         "--checksum/--no-checksum",
@@ -150,15 +190,14 @@ def build_options(values: dict[str, Any]) -> BuildOptions:
         values = {**values, "seed": None}
     flags = BuildOptions(
         source=SourceOptions(format=values["format_"], labels=values["labels"], table=table, label_from=values["label_from"]),
-        shards=ShardOptions(
-            size=values["size"], color=values["color"], dtype=values["dtype"], scale=values["scale"], npz_key=values["npz_key"]
-        ),
+        shards=ShardOptions(size=values["size"], dtype=values["dtype"], scale=values["scale"], reader=reader_options_of(values)),
         splits=splits_of(values),
         workers=values.get("workers"),
         prune=values.get("prune", False),
         checksum=values.get("checksum"),
         item_timeout=values.get("item_timeout"),
         stop_after_failures=values.get("stop_after_failures"),
+        allow_code=values.get("allow_code", False),
         forget=tuple(values.get("forget", ())),
     )
     return flags if recipe_build is None else with_flags(recipe_build, flags)

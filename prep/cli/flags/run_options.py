@@ -13,15 +13,15 @@ from typing import Any, TypeVar
 
 import click
 
+from manifests.text import terminal_text
 from prep.build.commit.summary import BuildSummary
 from prep.cli.output import DATA_PROBLEM, DONE, answer
 from prep.errors import UsageError
-from prep.numbers import exact_number
 from prep.parallel.dask_cluster import open_dask
 from prep.progress.events import JsonReporter
-from prep.progress.report import Reporter, SilentReporter, StderrReporter
+from prep.progress.report import Reporter, SilentReporter, StderrReporter, write_stderr
+from prep.readers.parameters import exact_number
 from prep.sources.listing import Failure
-from prep.text import printable
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -152,7 +152,7 @@ def finish(summary: BuildSummary, max_failures: Tolerance, *, progress: str, as_
 def tell_failures(failures: Sequence[Failure], out: Path | None) -> None:
     """Print the first failures on stderr, and where the rest is."""
     for failure in failures[:_SHOWN_FAILURES]:
-        click.echo(printable(f"failed: {failure.source}: {failure.stage}: {failure.error}"), err=True)
+        write_stderr(terminal_text(f"failed: {failure.source}: {failure.stage}: {failure.error}"))
     if len(failures) > _SHOWN_FAILURES:
         where = "" if out is None else f"; all of them are in {os.fspath(out / 'failures.csv')}"
-        click.echo(f"failed: ... and {len(failures) - _SHOWN_FAILURES:,} more{where}", err=True)
+        write_stderr(f"failed: ... and {len(failures) - _SHOWN_FAILURES:,} more{where}")

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import tomllib
 from typing import Any, get_args
 
 import click
 
 from manifests.format.metadata import LabelKind
 from prep.errors import UsageError
-from prep.numbers import exact_number
+from prep.readers.parameters import Kind, exact_number
 from prep.splits.spec import parse_folders, parse_splits
 from prep.transforms.interface.convert_values import Scale
+
+
+def flag_value(kind: Kind, text: str) -> Any:
+    """Return the raw value that a flag's text stands for: the text itself, or a value of TOML such as `16000`, `true` or `[1, 2]`."""
+    if kind.is_text:
+        return text
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except (tomllib.TOMLDecodeError, LookupError, RecursionError, ValueError):
+        return text
 
 
 class SizeParam(click.ParamType):  # type: ignore[type-arg]  # older releases of click are not generic

@@ -9,16 +9,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from manifests.format.schema import COLUMN_NAMES
+from manifests.format.schema import ARRAY_FIELDS, COLUMN_NAMES, array_column
 from manifests.manifest import Manifest
 from prep.build.recipe.recipe import differences
 
 Texts = npt.NDArray[np.object_]
+Mask = npt.NDArray[np.bool_]
 
 SameContent = Callable[[str], bool]
 """Reads an ID's arrays in both datasets and says whether they are the same."""
-
-_NOT_THE_USERS = frozenset(COLUMN_NAMES) - {"label"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +26,7 @@ class Change:
 
     Attributes:
         id: of the sample.
-        column: that holds the value; for content, what told the two apart: a column, or `bytes`.
+        column: that holds the value; for content, what told the two apart: a column, such as `sha256` or `mask.sha256`, or `bytes`.
         old: in the first dataset.
         new: in the second.
     """
@@ -78,7 +77,7 @@ class Difference:
 def compare(a: Manifest, b: Manifest, same_content: SameContent | None = None) -> Difference:
     """Say how dataset `b` differs from dataset `a`.
 
-    Content is told by `sha256`, where both have it. Else by fingerprint: an equal one means an equal shard, another one
+    Content is told by `sha256` of each array, where both have it. Else by fingerprint: an equal one means an equal shard, another one
     means other raw bytes or another recipe. Else by shape and dtype, which only tell that content differs, never that it
     is the same.
 
@@ -90,7 +89,7 @@ def compare(a: Manifest, b: Manifest, same_content: SameContent | None = None) -
     ids_a, ids_b = set(a.ids), set(b.ids)
     common = sorted(ids_a & ids_b)
     both = _Both(a, b, common)
-    changed, uncompared = _contents(both, same_content)
+    changed, uncompared = _contents(both, sorted({*a.arrays, *b.arrays}), same_content)
     return Difference(
         added=sorted(ids_b - ids_a),
         removed=sorted(ids_a - ids_b),
@@ -106,7 +105,9 @@ def compare(a: Manifest, b: Manifest, same_content: SameContent | None = None) -
 
 def own_columns(a: Manifest, b: Manifest) -> list[str]:
     """Return `label` and the columns that are the user's own, in the order of the first manifest, then of the second."""
-    return [column for column in dict.fromkeys([*a.frame.columns, *b.frame.columns]) if column not in _NOT_THE_USERS]
+    further = {array_column(name, field) for manifest in (a, b) for name in manifest.arrays for field in ARRAY_FIELDS}
+    not_the_users = {*COLUMN_NAMES, *further} - {"label"}
+    return [column for column in dict.fromkeys([*a.frame.columns, *b.frame.columns]) if column not in not_the_users]
 
 
 class _Both:
@@ -137,33 +138,60 @@ def _positions(ids: Sequence[str], wanted: Sequence[str]) -> npt.NDArray[np.int6
     return np.fromiter((position[id_] for id_ in wanted), dtype=np.int64, count=len(wanted))
 
 
-def _contents(both: _Both, same_content: SameContent | None) -> tuple[list[Change], list[str]]:
-    """Return where content differs, and the IDs of which that cannot be told."""
-    values = {column: both.values(column) for column in ("sha256", "fingerprint", "shape", "dtype", "row")}
-    # The digest of a pack is not that of one of its rows; equal packs have equal rows all the same.
-    packed = (values["row"][0] != "") | (values["row"][1] != "")
-    same_row = values["row"][0] == values["row"][1]
-    told = _both_say(values["sha256"])
-    same = told & same_row & (values["sha256"][0] == values["sha256"][1])
-    other = told & ~packed & ~same
-    by = {"sha256": other}
-    if same_content is None:
-        told_by_print = _both_say(values["fingerprint"]) & ~same & ~other
-        by["fingerprint"] = told_by_print & (values["fingerprint"][0] != values["fingerprint"][1])
-        same |= told_by_print & ~by["fingerprint"]
-        for column in ("shape", "dtype"):
-            by[column] = ~same & ~np.logical_or.reduce(list(by.values())) & _both_say(values[column])
-            by[column] &= values[column][0] != values[column][1]
-    changes = [
-        Change(id=both.ids[at], column=column, old=values[column][0][at], new=values[column][1][at])
-        for column, where in by.items()
-        for at in np.flatnonzero(where)
-    ]
-    left = list(both.ids[~same & ~np.logical_or.reduce(list(by.values()))])
+def _contents(both: _Both, arrays: Sequence[str], same_content: SameContent | None) -> tuple[list[Change], list[str]]:
+    """Return where content differs, and the IDs of which that cannot be told.
+
+    Args:
+        both: the IDs in both.
+        arrays: names of the further arrays of either.
+        same_content: as for `compare`.
+    """
+    changes: list[Change] = []
+    is_changed, is_same = np.zeros(len(both.ids), dtype=np.bool_), np.ones(len(both.ids), dtype=np.bool_)
+    for name in ("", *arrays):
+        same, by = _array_contents(both, name, by_rows=same_content is None)
+        for column, where in by.items():
+            first, second = both.values(column)
+            at = np.flatnonzero(where & ~is_changed)  # of an ID, the first of its arrays that differs is told
+            changes += [Change(id=both.ids[row], column=column, old=first[row], new=second[row]) for row in at]
+        is_changed |= np.logical_or.reduce(list(by.values()))
+        is_same &= same
+    left = list(both.ids[~is_changed & ~is_same])
     if same_content is not None:
         changes += [Change(id=id_, column="bytes", old="", new="") for id_ in left if not same_content(id_)]
         left = []
     return sorted(changes, key=lambda change: change.id), left
+
+
+def _array_contents(both: _Both, name: str, *, by_rows: bool) -> tuple[Mask, dict[str, Mask]]:
+    """Return where an array is the same in both, and by which column where it is another: bool, shape (IDs,) each.
+
+    Args:
+        both: the IDs in both.
+        name: of a further array; empty for the main one.
+        by_rows: whether rows without sha256 tell, by fingerprint, shape and dtype.
+    """
+    columns = {field: array_column(name, field) if name else field for field in ARRAY_FIELDS}
+    values = {field: both.values(column) for field, column in columns.items()}
+    by: dict[str, Mask] = {}
+    are_there, same = np.ones(len(both.ids), dtype=np.bool_), np.zeros(len(both.ids), dtype=np.bool_)
+    if name:
+        first, second = (each != "" for each in values["path"])
+        by[columns["path"]], are_there, same = first != second, first & second, ~first & ~second
+    # The digest of a pack is not that of one of its rows; equal packs have equal rows all the same.
+    packed = (values["row"][0] != "") | (values["row"][1] != "")
+    told = are_there & _both_say(values["sha256"])
+    same |= told & (values["row"][0] == values["row"][1]) & (values["sha256"][0] == values["sha256"][1])
+    by[columns["sha256"]] = told & ~packed & ~same
+    if by_rows:
+        prints = both.values("fingerprint")
+        told_by_print = are_there & _both_say(prints) & ~same & ~by[columns["sha256"]]
+        by["fingerprint"] = told_by_print & (prints[0] != prints[1])
+        same |= told_by_print & ~by["fingerprint"]
+        for field in ("shape", "dtype"):
+            is_left = are_there & ~same & ~np.logical_or.reduce(list(by.values()))
+            by[columns[field]] = is_left & _both_say(values[field]) & (values[field][0] != values[field][1])
+    return same, by
 
 
 def _both_say(values: tuple[Texts, Texts]) -> npt.NDArray[np.bool_]:

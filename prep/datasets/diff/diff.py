@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from manifests.storage.store import load_manifest
+from manifests.text import terminal_text
 from prep.datasets.diff.comparison import Change, Difference, compare
 from prep.datasets.diff.content import same_arrays
 from prep.text import counted, shown
@@ -36,7 +37,7 @@ def difference_text(difference: Difference, *, limit: int | None = _SHOWN) -> st
         difference: to write down.
         limit: IDs to show of each kind; None shows all.
     """
-    return "\n".join(_lines(difference, limit)) or "no differences"
+    return "\n".join(map(terminal_text, _lines(difference, limit))) or "no differences"
 
 
 def _lines(difference: Difference, limit: int | None) -> Iterator[str]:
@@ -66,5 +67,8 @@ def _section(title: str, lines: Sequence[str], limit: int | None, noun: str = "I
 def _written(change: Change) -> str:
     if change.column == "bytes":
         return f"~ {change.id!r}: its array"
-    old, new = (f"{text[:12]}..." if change.column in {"sha256", "fingerprint"} else repr(text) for text in (change.old, change.new))
+    old, new = (
+        f"{text[:12]}..." if change.column.rpartition(".")[2] in {"sha256", "fingerprint"} else repr(text)
+        for text in (change.old, change.new)
+    )
     return f"~ {change.id!r}: {change.column} {old} -> {new}"

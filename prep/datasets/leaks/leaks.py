@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from manifests.manifest import Manifest
+from manifests.text import terminal_text
 from prep.datasets.leaks.hamming import clusters, near_pairs
 from prep.datasets.leaks.image_hash import Look, LookTask
 from prep.text import counted, shown
@@ -84,7 +85,7 @@ class Leaks:
 
     def text(self) -> str:
         """Return a line for each leak."""
-        return "".join(f"{leak}\n" for leak in self.found)
+        return "".join(f"{terminal_text(str(leak))}\n" for leak in self.found)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the outcome for JSON."""

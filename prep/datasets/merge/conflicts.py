@@ -94,11 +94,17 @@ def group_conflicts(frame: pd.DataFrame, from_a: Callable[[str], bool]) -> Itera
         yield Conflict(kind="group in two splits", ids=sorted(members["id"]), column=str(group), a=a, b=b)
 
 
-def array_conflict(a: ArraySpec | None, b: ArraySpec | None) -> Conflict | None:
-    """Return the conflict of two datasets whose arrays would not go into one batch; None if they would, or if nothing says."""
+def array_conflict(a: ArraySpec | None, b: ArraySpec | None, name: str = "") -> Conflict | None:
+    """Return the conflict of two datasets whose arrays would not go into one batch; None if they would, or if nothing says.
+
+    Args:
+        a: what the arrays of the first have in common.
+        b: likewise of the second.
+        name: of a further array; empty for the main one.
+    """
     if a is None or b is None or (_same_dtype(a, b) and _same_shape(a, b)):
         return None
-    return Conflict(kind="array", ids=(), column="", a=str(a), b=str(b))
+    return Conflict(kind="array", ids=(), column=name, a=str(a), b=str(b))
 
 
 def recipe_conflict(a: Manifest, b: Manifest) -> Conflict | None:

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from manifests.format.metadata import ArraySpec, Metadata, common_array
-from manifests.format.names import default_path
-from manifests.format.schema import FAILURES_NAME
+from manifests.format.metadata import Metadata, common_array
+from manifests.format.names import array_folder, default_path
+from manifests.format.schema import FAILURES_NAME, array_column
 from manifests.manifest import Manifest
-from manifests.rows.table import rows_of_frame
+from manifests.rows.table import distinct, is_in, rows_of_frame, select
 from manifests.storage.commitlog import finish_if_begun
 from manifests.storage.store import load_manifest
 from manifests.verification.shard_checks import check_rows
 from manifests.verification.verify import check_tasks
+from prep.build.commit.array_files import array_changes, array_specs
 from prep.build.commit.statistics import union_statistics
-from prep.build.execute.copying import CopyItem, CopyTask, copy_shards
+from prep.build.execute.copying import CopyItem, CopyTask, copy_shards, further_items
 from prep.build.execute.shards import WrittenShard
 from prep.build.stage.failures_csv import read_failures
-from prep.build.stage.output import entries
+from prep.build.stage.output import foreign_entries
 from prep.build.stage.stage import WorkArea, work_area
 from prep.datasets.merge.conflicts import array_conflict
 from prep.datasets.merge.union import MERGED, MergeOptions, Union, unite
@@ -34,6 +36,9 @@ from prep.parallel.hashing import open_readers
 from prep.progress.report import Reporter, StderrReporter
 from prep.sources.listing import Failure
 from prep.text import counted, shown
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _TASK_ITEMS = 64
 
@@ -111,15 +116,16 @@ def merge_datasets(
     with work_area(out, keeps_parts=False) as area, open_readers(workers or default_workers(), len(union.frame)) as readers:
         written = _copy_all(union, area, readers, report)
         frame = _complete(union, written)
+        rows = rows_of_frame(frame)
         if not options.mixed:
-            _refuse(union, _array_conflicts(union, frame))
-        array = common_array(list(frame["shape"].unique()), list(frame["dtype"].unique())) if len(frame) else None
-        metadata = Metadata(array=array, labels=union.labels, recipe=union.recipe, splits=union.splits)
-        statistics = union_statistics(rows_of_frame(frame), metadata, [side.metadata.statistics for side in (union.a, union.b)])
+            _refuse(union, _array_conflicts(union, rows))
+        array = common_array(distinct(rows["shape"]), distinct(rows["dtype"])) if len(rows) else None
+        metadata = Metadata(array=array, arrays=array_specs(rows), labels=union.labels, recipe=union.recipe, splits=union.splits)
+        statistics = union_statistics(rows, metadata, [side.metadata.statistics for side in (union.a, union.b)])
         if statistics and "channels" not in statistics:
             report.note("statistics: only class counts, as the training data is not that of either dataset")
         metadata = replace(metadata, statistics=statistics)
-        area.commit(frame, metadata, failures, list(frame["id"]), [])
+        area.commit(frame, metadata, failures, list(frame["id"]), [], arrays=array_changes(None, rows, rows["id"]))
     return MergeSummary(
         out=os.fspath(out),
         ids=len(frame),
@@ -141,7 +147,7 @@ def _check_out(datasets: Sequence[Manifest], out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out}: is a file; expected a folder")
     finish_if_begun(out)
-    found = entries(out)
+    found = foreign_entries(out)
     if found:
         raise UsageError(f"{out}: already contains files ({shown(found, 3)}); merge writes a new dataset: choose an empty or new folder")
 
@@ -208,21 +214,27 @@ def _copy_all(union: Union, area: WorkArea, workers: Workers, report: Reporter) 
 def _copy_tasks(union: Union, area: WorkArea, name: str) -> Iterator[CopyTask]:
     manifest = union.b if name == "B" else union.a
     columns = [_column(manifest, column) for column in ("id", "path", "row", "shape", "dtype", "sha256")]
-    items = [
-        CopyItem(id=id_, path=path, row=row, shape=shape, dtype=dtype, sha256=sha256)
-        for id_, path, row, shape, dtype, sha256 in zip(*columns, strict=True)
+    further: dict[int, list[CopyItem]] = defaultdict(list)
+    for array in manifest.arrays:
+        for position, item in further_items(manifest.table, array):
+            further[position].append(item)
+    samples = [
+        [CopyItem(id=id_, path=path, row=row, shape=shape, dtype=dtype, sha256=sha256), *further[position]]
+        for position, (id_, path, row, shape, dtype, sha256) in enumerate(zip(*columns, strict=True))
         if (id_ in union.from_b) == (name == "B")
     ]
-    for start in range(0, len(items), _TASK_ITEMS):
-        yield CopyTask(root=manifest.root, target=area.folder, items=items[start : start + _TASK_ITEMS])
+    for start in range(0, len(samples), _TASK_ITEMS):
+        items = list(chain.from_iterable(samples[start : start + _TASK_ITEMS]))
+        yield CopyTask(root=manifest.root, target=area.folder, items=items)
 
 
 def _damaged_packs(union: Union) -> Iterator[str]:
     """Yield what is wrong with packs: their digest is that of many rows, so it cannot be compared row by row."""
     for name, manifest in (("A", union.a), ("B", union.b)):
-        rows = _column(manifest, "row")
-        if any(rows):
-            packed = Manifest(manifest.frame[[bool(row) for row in rows]], manifest.root, manifest.metadata)
+        columns = [_column(manifest, name) for name in ("row", *(array_column(array, "row") for array in manifest.arrays))]
+        is_packed = [any(rows) for rows in zip(*columns, strict=True)]
+        if any(is_packed):
+            packed = Manifest(manifest.frame[is_packed], manifest.root, manifest.metadata)
             for task in check_tasks(packed, deep=True):
                 yield from (f"{name}: {finding}" for _, finding in check_rows(task).findings)
 
@@ -234,6 +246,12 @@ def _complete(union: Union, written: dict[str, WrittenShard]) -> pd.DataFrame:
     frame["path"] = [default_path(id_) for id_ in ids]
     for name in ("shape", "dtype", "sha256"):
         frame[name] = [getattr(written[id_], name) for id_ in ids]
+    for array in sorted({array for shard in written.values() for array in shard.arrays}):
+        found = [written[id_].arrays.get(array) for id_ in ids]
+        paths = [default_path(id_, folder=array_folder(array)) if shard else "" for id_, shard in zip(ids, found, strict=True)]
+        frame[array_column(array, "path")] = paths
+        for name in ("shape", "dtype", "sha256"):
+            frame[array_column(array, name)] = [getattr(shard, name) if shard else "" for shard in found]
     for name in ("source", "fingerprint"):
         if name in union.a.frame.columns or name in union.b.frame.columns:
             a, b = (dict(zip(manifest.frame["id"], _column(manifest, name), strict=True)) for manifest in (union.a, union.b))
@@ -241,14 +259,13 @@ def _complete(union: Union, written: dict[str, WrittenShard]) -> pd.DataFrame:
     return frame
 
 
-def _array_conflicts(union: Union, frame: pd.DataFrame) -> list[object]:
-    """Return the conflict of arrays whose shape or dtype no manifest said."""
-    specs: list[ArraySpec | None] = []
-    for is_b in (False, True):
-        rows = frame[[(id_ in union.from_b) == is_b for id_ in frame["id"]]]
-        specs.append(common_array(list(rows["shape"].unique()), list(rows["dtype"].unique())) if len(rows) else None)
-    conflict = array_conflict(specs[0], specs[1])
-    return [] if conflict is None else [conflict]
+def _array_conflicts(union: Union, rows: pa.Table) -> list[object]:
+    """Return the conflicts of arrays whose shape or dtype no manifest said."""
+    is_from_b = is_in(rows["id"], union.from_b)
+    parts = [select(rows, is_from_b == is_b) for is_b in (False, True)]
+    specs = [{"": common_array(distinct(part["shape"]), distinct(part["dtype"])), **array_specs(part)} for part in parts]
+    found = [array_conflict(specs[0].get(name), specs[1].get(name), name) for name in specs[0]]
+    return [conflict for conflict in found if conflict is not None]
 
 
 def _failures(union: Union, options: MergeOptions) -> list[Failure]:

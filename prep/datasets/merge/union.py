@@ -12,6 +12,7 @@ from manifests.describe.classes import classes_of
 from manifests.describe.counts import split_order
 from manifests.format.metadata import LabelKind, LabelSpec
 from manifests.format.names import default_path, name_problem
+from manifests.format.schema import ARRAY_FIELDS, array_column
 from manifests.manifest import Manifest
 from manifests.rows.numbers import is_number
 from prep.datasets.diff.comparison import compare
@@ -107,6 +108,7 @@ def unite(a: Manifest, b: Manifest, options: MergeOptions) -> Union:
     classes = [_classes(manifest, (a, b)) for manifest in (a, b)]
     conflicts: list[Conflict | None] = [*of_rows, *name_conflicts(a.ids, b.ids), *group_conflicts(frame, lambda id_: id_ not in from_b)]
     conflicts += [*class_conflicts(*classes), *_kind_conflicts(frame, a, b), array_conflict(a.array, b.array), recipe_conflict(a, b)]
+    conflicts += [array_conflict(spec, b.arrays.get(name), name) for name, spec in a.arrays.items()]
     left, resolved = _sorted_out([conflict for conflict in conflicts if conflict is not None], options)
     return Union(
         a=a,
@@ -135,7 +137,9 @@ def _renamed(manifest: Manifest, prefix: str, flag: str) -> Manifest:
 
 def _rows(a: Manifest, b: Manifest, from_b: frozenset[str]) -> pd.DataFrame:
     """Return one row per ID, sorted: the one of its dataset, with the columns that only the other dataset has filled from that."""
-    columns = [column for column in dict.fromkeys([*a.frame.columns, *b.frame.columns]) if column not in {"id", *FILE_COLUMNS}]
+    further = {array_column(name, field) for manifest in (a, b) for name in manifest.arrays for field in ARRAY_FIELDS}
+    of_files = {"id", *FILE_COLUMNS, *further}
+    columns = [column for column in dict.fromkeys([*a.frame.columns, *b.frame.columns]) if column not in of_files]
     frames = [manifest.frame.set_index("id").astype(object) for manifest in (a, b)]
     ids = sorted({*a.ids, *b.ids})
     chosen = pd.Series([id_ in from_b for id_ in ids], index=ids, dtype=bool)

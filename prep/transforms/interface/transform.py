@@ -17,12 +17,15 @@ class Transform:
         name: as in a recipe.
         keeps_dtype: whether what comes out has the dtype of what went in.
         gives_several: whether one array becomes several samples; None if the array decides.
+        keeps_places: whether each value stays where it is along all axes but the last: then further arrays of the sample, such as a
+            mask, still go with what comes out.
         uses_pillow: whether its values may change with Pillow's release.
     """
 
     name: ClassVar[str]
     keeps_dtype: ClassVar[bool] = True
     gives_several: ClassVar[bool | None] = False
+    keeps_places: ClassVar[bool] = False
     uses_pillow: ClassVar[bool] = False
 
     def apply(self, array: AnyArray, *, full_range: bool) -> AnyArray | Sequence[AnyArray]:

@@ -32,11 +32,13 @@ FULL = Metadata(
     statistics={"mean": [0.5, 0.25, 0.125]},
 )
 
+CHANNELS: dict[str, list[Any]] = {"mean": [0.5], "variance": [1], "std": [1], "min": [0], "max": [None], "finite": [3], "non_finite": [0]}
+
 words = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=6)
 json_objects = st.dictionaries(words, st.recursive(st.none() | st.booleans() | st.integers() | words, st.lists, max_leaves=4), max_size=3)
 array_specs = st.builds(
     ArraySpec,
-    shape=st.none() | st.lists(st.none() | st.integers(0, 10**15), max_size=4).map(tuple),
+    shape=st.none() | st.lists(st.none() | st.integers(0, 30_000), max_size=4).map(tuple),
     dtype=st.none() | st.sampled_from(["uint8", "float32", "complex128", "bool"]),
 )
 metadata = st.builds(
@@ -135,6 +137,47 @@ def test_what_is_no_json_is_one_problem(tmp_path: Path, content: bytes) -> None:
         ({"splits": "train"}, "splits: expected an object, found 'train'"),
         ({"splits": {"names": "train"}}, "splits.names: expected a list of names, found 'train'"),
         ({"splits": {"names": [1]}}, "splits.names: expected a list of names, found [1]"),
+        ({"splits": {"absent": 5}}, "splits.absent: expected an object of text, found 5"),
+        ({"splits": {"absent_folds": {"a": 0}}}, "splits.absent_folds: expected an object of text, found {'a': 0}"),
+        ({"splits": {"fractions": ["train"]}}, "splits.fractions: expected shares by split, found ['train']"),
+        ({"splits": {"seed": True}}, "splits.seed: expected an integer, found True"),
+        ({"splits": {"folders": "train"}}, "splits.folders: expected a list of names, found 'train'"),
+        ({"splits": {"group_by": []}}, "splits.group_by: expected text, found []"),
+        ({"recipe": {"digest": []}}, "recipe.digest: expected text, found []"),
+        ({"recipe": {"format": {}}}, "recipe.format: expected text, found {}"),
+        ({"recipe": {"options": "x" * 1000}}, f"recipe.options: expected an object, found '{'x' * 99}..."),
+        ({"array": {"shape": [999_999_999_999] * 2}}, "array.shape: is one that no array can have: [999999999999, 999999999999]"),
+        ({"statistics": {"axis": 0}}, "statistics.axis: expected -1 or null, found 0"),
+        ({"statistics": {"rows": -1}}, "statistics.rows: expected a count, found -1"),
+        ({"statistics": {"over": 3}}, "statistics.over: expected text, found 3"),
+        (
+            {"statistics": {"classes": {"label": 3}}},
+            "statistics.classes: expected counts by label column, split and class, found {'label': 3}",
+        ),
+        ({"statistics": {"over": "all", "channels": []}}, "statistics.channels: expected an object, found []"),
+        ({"statistics": {"channels": CHANNELS}}, "statistics.over: is missing; expected the split that the statistics are of, or 'all'"),
+        (
+            {"statistics": {"over": "all", "channels": CHANNELS | {"mean": ["x"]}}},
+            "statistics.channels.mean: expected a list of numbers or nulls, one a channel, found ['x']",
+        ),
+        (
+            {"statistics": {"over": "all", "channels": CHANNELS | {"std": [10**400]}}},
+            f"statistics.channels.std: expected a list of numbers or nulls, one a channel, found [1{'0' * 98}...",
+        ),
+        (
+            {"statistics": {"over": "all", "channels": CHANNELS | {"finite": None}}},
+            "statistics.channels.finite: expected a list of counts, one a channel, found None",
+        ),
+        (
+            {"statistics": {"over": "all", "channels": CHANNELS | {"mean": [0, 1]}}},
+            "statistics.channels: expected as many numbers of each kind, found 1, 2",
+        ),
+        (
+            {"statistics": {"over": "all", "axis": None, "channels": {name: values * 3 for name, values in CHANNELS.items()}}},
+            "statistics.axis: is null, which means one channel, but there are numbers of 3",
+        ),
+        ({"recipe": {"a": [{"b\ud800": 1}]}}, r"recipe.a[0].b\ud800: holds text that cannot be encoded as UTF-8"),
+        ({"labels": {"label": {"classes": ["\udcff"]}}}, "labels.label.classes[0]: holds text that cannot be encoded as UTF-8"),
         ({"statistics": 3}, "statistics: expected an object, found 3"),
     ],
 )

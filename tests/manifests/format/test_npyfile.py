@@ -357,3 +357,26 @@ def test_a_header_is_parsed_again_where_another_thread_got_in_the_way(tmp_path: 
     monkeypatch.setattr(npyfile, "_TRIES", 2)
     with pytest.raises(ArrayFileError, match="recursion depth"):
         read_array(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize("version", [(2, 0), (3, 0)])
+def test_a_header_that_claims_more_than_any_has_costs_nothing(tmp_path: Path, version: tuple[int, int]) -> None:
+    path = tmp_path / "sparse.npy"
+    with open(path, "wb") as file:
+        file.write(b"\x93NUMPY" + bytes(version) + (100_000_000).to_bytes(4, "little") + b"{'descr': '<f4', ")
+        file.truncate(200_000_000)
+    tracemalloc.start()
+    try:
+        with pytest.raises(
+            ArrayFileError, match=r"sparse\.npy: not a \.npy file: its header claims 100,000,000 bytes; no header has more than"
+        ):
+            read_array(path)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_is_wrong_with_a_header_is_said_alike_each_time() -> None:
+    file = io.BytesIO(header_bytes(header_text(shape="(oops,)")) + bytes(4))
+    with pytest.raises(ArrayFileError, match=r"malformed node or string on line 1: <ast\.Name object>$"):
+        read_header(file, "bytes")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from manifests.errors import InvalidManifestError
 from manifests.format import strict_csv
-from manifests.format.strict_csv import read_csv, write_csv
+from manifests.format.strict_csv import header_problems, read_csv, write_csv
 
 # Each example overwrites the file of the one before.
 in_one_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -175,3 +175,19 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
         write_csv(pd.DataFrame({"id": ["a", "\ud800"]}, dtype=object), path)
     assert path.read_bytes() == b"old\n"
     assert os.listdir(tmp_path) == ["a.csv"]
+
+
+def test_a_header_is_checked_in_one_pass() -> None:
+    class Name(str):
+        """Counts how often names are compared."""
+
+        __slots__ = ()
+        compared = 0
+        __hash__ = str.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            type(self).compared += 1
+            return str(self) == other
+
+    assert header_problems([Name(f"c{number}") for number in range(2_000)], 1) == []
+    assert Name.compared < 4_000

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from manifests.format.metadata import LabelSpec, Metadata
-from manifests.format.validation import VALUE_CHECKS, encoding_problems, validate
+from manifests.format.validation import encoding_problems, validate, value_checks
 from manifests.rows.checks import is_sound, labels_are_known
 from manifests.rows.table import rows_of
 
@@ -22,7 +24,7 @@ def check(columns: dict[str, list[str]], metadata: Metadata | None = None) -> li
     lines = 2 + 2 * np.arange(len(next(iter(columns.values()), [])), dtype=np.int64)
     found = [(problem.kind, problem.row, problem.column) for problem in validate(columns, lines, metadata or Metadata())]
     if "id" in columns and not has_surrogates(columns):
-        assert not found or not is_sound(rows_of(columns), metadata or Metadata(), VALUE_CHECKS)
+        assert not found or not is_sound(rows_of(columns), metadata or Metadata(), value_checks(columns))
     return found
 
 
@@ -46,7 +48,7 @@ def has_surrogates(columns: dict[str, list[str]]) -> bool:
 )
 def test_a_sound_manifest_has_no_problems(columns: dict[str, list[str]]) -> None:
     assert check(columns) == []
-    assert "id" not in columns or is_sound(rows_of(columns), Metadata(), VALUE_CHECKS) or is_left_to_a_second_look(columns)
+    assert "id" not in columns or is_sound(rows_of(columns), Metadata(), value_checks(columns)) or is_left_to_a_second_look(columns)
 
 
 def is_left_to_a_second_look(columns: dict[str, list[str]]) -> bool:
@@ -111,7 +113,7 @@ def test_labels_that_are_numbers_are_left_to_who_feeds_them() -> None:
     metadata = Metadata(labels={"label": LabelSpec(kind="number")})
     columns = {"id": ["a", "b"], "label": ["0.5", "2"]}
     assert check(columns, metadata) == []
-    assert labels_are_known(rows_of(columns), metadata)
+    assert labels_are_known(rows_of(columns), list(columns), metadata)
 
 
 def test_several_problems_at_once_are_in_the_order_of_the_rows() -> None:
@@ -160,3 +162,19 @@ def test_values_that_utf_8_cannot_write() -> None:
     columns = {"id": ["a", "b"], "label": ["\udce9t\udce9", "é"], "source": ["", "\ud800"]}
     found = [(problem.kind, problem.row, problem.column) for problem in encoding_problems(columns, np.array([2, 3]))]
     assert found == [("encoding", 2, "label"), ("encoding", 3, "source")]
+
+
+def test_a_path_that_none_can_be_costs_nothing() -> None:
+    """Its folders, written out, would take memory by the square of its length."""
+    tracemalloc.start()
+    try:
+        assert check({"id": ["a", "b"], "path": ["x/" * 50_000, "y"]}) == [("unsafe-path", 2, "path")]
+        assert tracemalloc.get_traced_memory()[1] < 3_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_problem_quotes_no_more_of_a_name_than_one_can_read() -> None:
+    columns = {"id": ["x" * 100_000]}
+    [problem] = validate(columns, np.array([2]), Metadata())
+    assert problem.message == f"ID '{'x' * 300}'... has 100,000 characters; a path has at most 4,096 bytes"

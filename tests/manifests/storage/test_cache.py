@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import hashlib
 import os
@@ -16,13 +17,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from manifests import InvalidManifestError, LabelSpec, Manifest, Metadata, load_manifest, verify, write_manifest
+from manifests import InvalidManifestError, LabelSpec, Manifest, ManifestError, Metadata, load_manifest, verify, write_manifest
 from manifests.format.metadata import write_metadata
 from manifests.format.names import collisions, name_problem
 from manifests.format.strict_csv import write_csv
 from manifests.rows.table import rows_of
 from manifests.storage import cache, store
-from manifests.storage.cache import Stamp, cached_table, keep_table
+from manifests.storage.cache import Stamp, cached_rows, keep_table
 from manifests.storage.store import keep_rows
 from manifests.verification.verify import file_sha256
 
@@ -337,21 +338,108 @@ def test_a_state_folder_that_is_a_file_is_left_alone(pets: Path) -> None:
     assert (pets / ".prep").read_text() == "mine"
 
 
-@pytest.mark.parametrize(("is_beside", "is_believed"), [(True, True), (False, False)])
-def test_whose_cache_is_believed(
+def test_of_400_flipped_bits_none_gives_other_rows(pets: Path) -> None:
+    """Nor does any end in an error: the manifest is parsed instead, be it when a column is first used."""
+    (pets / "manifest.csv").unlink()
+    write_manifest(rows_of({"id": [f"a/{n}" for n in range(50)], "label": ["cat", "dog"] * 25, "split": ["train", "val"] * 25}), pets)
+    expected = load_manifest(pets)
+    file = beside(pets)
+    content = file.read_bytes()
+    random = np.random.default_rng(0)
+    for _ in range(400):
+        damaged = bytearray(content)
+        damaged[random.integers(len(content))] ^= 1 << random.integers(8)
+        file.write_bytes(damaged)
+        found = load_manifest(pets)
+        assert (found.ids, found.classes, found.split("val").ids) == (expected.ids, expected.classes, expected.split("val").ids)
+        assert found.table.equals(expected.table)
+
+
+@pytest.fixture
+def damaged(pets: Path) -> Path:
+    """A dataset in whose cache an ID is another."""
+    load_manifest(pets)
+    content = beside(pets).read_bytes()
+    assert content.count(b"1e5") == 1
+    beside(pets).write_bytes(content.replace(b"1e5", b"1e6"))
+    return pets
+
+
+def test_damage_to_a_column_shows_when_it_is_used(damaged: Path, unparsed: Callable[[Path], Manifest]) -> None:
+    manifest = unparsed(damaged)
+    assert manifest.split_counts() == unparsed(damaged).split_counts()
+    assert "1e5" in manifest.ids
+    assert "1e5" in unparsed(damaged).ids  # the cache was written anew
+
+
+def test_a_manifest_that_has_changed_does_not_stand_in_for_a_damaged_cache(damaged: Path) -> None:
+    manifest = load_manifest(damaged)
+    appended(damaged / "manifest.csv")
+    with pytest.raises(ManifestError, match="has changed since it was opened, and the cache of what it was is damaged; load it again"):
+        manifest.column("id")
+
+
+def test_a_manifest_from_a_cache_can_be_copied_and_pickled(pets: Path, unparsed: Callable[[Path], Manifest]) -> None:
+    first = load_manifest(pets)
+    check_same(copy.deepcopy(unparsed(pets)), first)  # by pickle's rules
+
+
+def foreign(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make a file another user's."""
+    if os.geteuid() == 0:
+        os.chown(path, 54_321, -1)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: 54_321)
+
+
+@pytest.mark.parametrize("is_beside", [True, False])
+def test_the_cache_of_another_user_is_not_believed(
     pets: Path,
+    tmp_path: Path,
     unparsed: Callable[[Path], Manifest],
     refusing: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
     is_beside: bool,
-    is_believed: bool,
 ) -> None:
-    """In the dataset, that of the manifest's owner; in the user's own folder, the user's alone."""
+    """Be it the owner of the manifest: what they write there is validated, what their cache says would not be."""
     if not is_beside:
         refusing(pets, errno.EACCES)
     load_manifest(pets)
-    monkeypatch.setattr(os, "geteuid", lambda: 54_321)
-    assert is_parsed(pets, unparsed) != is_believed
+    file = beside(pets) if is_beside else next((tmp_path / "user-cache/shardfeed").iterdir())
+    foreign(file, monkeypatch)
+    assert is_parsed(pets, unparsed)
+
+
+@pytest.mark.parametrize("mode", [0o664, 0o646])
+def test_a_cache_that_others_may_write_to_is_not_believed(pets: Path, unparsed: Callable[[Path], Manifest], mode: int) -> None:
+    load_manifest(pets)
+    beside(pets).chmod(mode)
+    assert is_parsed(pets, unparsed)
+
+
+@pytest.mark.parametrize("mode", [0o775, 0o777])
+def test_in_a_folder_that_others_may_write_to_no_cache_is_kept_or_believed(
+    pets: Path, tmp_path: Path, unparsed: Callable[[Path], Manifest], mode: int
+) -> None:
+    load_manifest(pets)
+    (pets / ".prep").chmod(mode)
+    assert is_parsed(pets, unparsed)
+    beside(pets).unlink()
+    load_manifest(pets)
+    assert os.listdir(pets / ".prep") == []
+    assert len(unparsed(pets)) == 6
+    assert len(os.listdir(tmp_path / "user-cache/shardfeed")) == 1
+
+
+def test_who_reads_a_dataset_of_somebody_elses_keeps_a_cache_of_their_own(
+    pets: Path, tmp_path: Path, unparsed: Callable[[Path], Manifest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    foreign(pets / "manifest.csv", monkeypatch)
+    load_manifest(pets)
+    assert not (pets / ".prep").exists()
+    if os.geteuid() == 0:
+        assert len(unparsed(pets)) == 6
+        assert len(os.listdir(tmp_path / "user-cache/shardfeed")) == 1
 
 
 @pytest.mark.parametrize(("home", "is_kept"), [("home", True), (None, False)])
@@ -370,7 +458,7 @@ def test_a_manifest_that_goes_away_meanwhile(pets: Path) -> None:
     stamp = Stamp(0, 0, 0, 0, None)
     (pets / "manifest.csv").unlink()
     keep_table(table, pets / "manifest.csv", stamp)
-    assert cached_table(pets / "manifest.csv") is None
+    assert cached_rows(pets / "manifest.csv", lambda: table) is None
 
 
 def test_a_cache_is_no_foreign_file_and_goes_with_its_manifest(pets: Path, unparsed: Callable[[Path], Manifest]) -> None:

@@ -61,9 +61,26 @@ def test_before_the_record_the_old_state_holds(tmp_path: Path) -> None:
     assert files(root)[default_path("old")] == "old"
 
 
+def test_a_folder_of_shards_that_leads_out_is_refused_before_the_record(tmp_path: Path) -> None:
+    root = lay_out(tmp_path / "data", new="cats/new")
+    (tmp_path / "theirs").mkdir()
+    (root / "shards/cats").symlink_to(tmp_path / "theirs")
+    with pytest.raises(OSError, match=r"through a link.*shards/cats"):
+        begin_changeover(root, added=["cats/new"], removed=["old"], failures="none")
+    assert load_manifest(root).ids == ["old"]
+
+
 def test_whoever_loads_the_manifest_finishes_what_was_begun(begun: Path) -> None:
     assert load_manifest(begun / "manifest.csv").ids == ["new"]
     check_finished(begun, "new")
+
+
+@pytest.mark.parametrize("name", ["manifest.csv", "commit.json"])
+def test_nobody_waits_for_a_pipe_in_the_stage(begun: Path, name: str) -> None:
+    (begun / STAGE_FOLDER / name).unlink()
+    os.mkfifo(begun / STAGE_FOLDER / name)
+    with pytest.raises(UnfinishedCommitError, match="regular file"):
+        load_manifest(begun)
 
 
 def test_all_is_on_the_disk_before_the_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

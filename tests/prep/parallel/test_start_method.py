@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -144,3 +145,74 @@ def test_a_system_without_room_for_processes_is_told_in_one_line(before: str) ->
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert ran.returncode == 1
     assert "WorkerError: worker processes cannot be started: Resource temporarily unavailable; " in ran.stderr.splitlines()[-1]
+
+
+SHADOWING = ("loky", "multiprocessing", "queue", "signal", "struct", "threading", "prep", "manifests", "numpy")
+"""Modules of the current folder; whoever imports one leaves a word."""
+
+
+def shadow(folder: Path) -> Path:
+    """Write modules that helper processes import by these names, and return the file in which they leave word."""
+    for name in SHADOWING:
+        code = "import os, sys\nwith open(os.environ['SHADOWED'], 'a') as file:\n    file.write(f'{__name__} by {sys.argv}')\n"
+        (folder / f"{name}.py").write_text(code)
+    return folder / "shadowed"
+
+
+ASK_POOL = """
+with open_workers(2) as workers:
+    if {renews}:
+        workers.executor.submit(int).result()
+        workers.renew()
+    print(workers.executor.submit(eval, "[__import__('os').environ.get('PYTHONSAFEPATH'), '' in __import__('sys').path]").result())
+"""
+ASK_LATER_PROCESS = """
+process = prep.parallel.start_method.StartContext().Process(target=exec, args=("import sys; print([None, '' in sys.path])",))
+process.start()
+process.join()
+"""
+"""As loky starts them in a thread of its own, in place of those that take too much memory."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "ask", [ASK_POOL.format(renews=False), ASK_POOL.format(renews=True), ASK_LATER_PROCESS], ids=["pool", "renewed", "later"]
+)
+def test_helper_processes_import_nothing_from_the_current_folder(ask: str, tmp_path: Path) -> None:
+    """In a notebook the current folder comes first where modules are looked for, and all that the notebook needs is imported already."""
+    shadowed = shadow(tmp_path)
+    script = f"""
+import sys
+import click, tqdm, PIL.Image, pyarrow.compute, manifests.manifest, prep.build.build, prep.parallel.start_method
+from prep.parallel.executors import open_workers
+sys.path.insert(0, "")
+{THREAD}
+{ask}
+print(__import__('os').environ.get('PYTHONSAFEPATH'), sys.path[0] == "")
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"} | {"SHADOWED": str(shadowed)}
+    ran = subprocess.run([sys.executable, "-P", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout.splitlines() == ["[None, False]", "None True"]
+    assert not shadowed.exists(), shadowed.read_text()
+
+
+@pytest.mark.slow
+def test_the_command_and_its_processes_import_from_the_current_folder_what_the_recipe_names_alone(tmp_path: Path) -> None:
+    for number in range(4):
+        np.save(tmp_path / f"{number}.npy", np.zeros(1, dtype=np.uint8))
+    (tmp_path / "own.py").write_text("def mark(array):\n    return array + 1\n")
+    (tmp_path / "recipe.toml").write_text('[[transforms]]\nname = "own:mark"\n')
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for where in (tmp_path, folder):
+        shadowed = shadow(where)
+    command = folder / "prep"
+    command.write_text(Path(sys.executable).with_name("prep").read_text())
+    out = tmp_path.with_name(f"{tmp_path.name}-data")
+    arguments = [sys.executable, str(command), "build-shards", ".", str(out), "--recipe", "recipe.toml", "--workers", "2"]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"} | {"SHADOWED": str(shadowed)}
+    ran = subprocess.run(arguments, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert [int(np.load(out / "shards" / f"{number}.npy")[0]) for number in range(4)] == [1] * 4
+    assert not shadowed.exists(), shadowed.read_text()

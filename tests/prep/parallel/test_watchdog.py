@@ -13,6 +13,7 @@ from prep.build.execute.journal import nothing_written
 from prep.build.execute.samples import Made
 from prep.build.recipe.recipe import Recipe
 from prep.parallel import watchdog
+from prep.readers.arrays import ArrayOptions
 from prep.sources.items import Item
 
 
@@ -43,7 +44,7 @@ def chunk(tmp_path: Path) -> BuildChunk:
     items = [Item(id=name, source=f"{name}.npy") for name in ("a", "b", "c")]
     for item in items:
         np.save(tmp_path / item.source, np.zeros(2))
-    recipe = Recipe(format="arrays", size=None, channels=None, dtype=None, scale=None, npz_key=None)
+    recipe = Recipe(format="arrays", options=ArrayOptions())
     return BuildChunk(
         root=tmp_path,
         target=tmp_path / "out",

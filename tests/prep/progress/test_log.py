@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from manifests.format.schema import STATE_FOLDER
 from prep.progress.log import KEPT_LOGS, LoggedReporter
 from prep.progress.report import SilentReporter
 from prep.sources.listing import Failure
@@ -25,12 +26,12 @@ class Calendar:
 def test_all_that_is_told_is_written_also_what_came_before_there_was_a_place(tmp_path: Path) -> None:
     report = LoggedReporter(SilentReporter(), now=Calendar())
     report.note("early\nnote")
-    with report.opened(tmp_path):
+    with report.opened(tmp_path / STATE_FOLDER):
         report.failed(Failure(id="a", source="a.png", stage="read", error="is empty", type="OSError"))
         with report.progress(1200, "build") as advance:
             advance(1)
         report.log("done")
-    [log] = (tmp_path / "logs").iterdir()
+    [log] = (tmp_path / STATE_FOLDER / "logs").iterdir()
     assert log.name == "20300102T030406.000000Z.log"
     assert log.read_text() == (
         "2030-01-02T03:04:05Z early\\nnote\n"
@@ -43,25 +44,25 @@ def test_all_that_is_told_is_written_also_what_came_before_there_was_a_place(tmp
 @pytest.mark.parametrize(("error", "said"), [(KeyboardInterrupt(), "KeyboardInterrupt"), (ValueError("why"), "ValueError: why")])
 def test_how_it_ended_is_its_last_line(error: BaseException, said: str, tmp_path: Path) -> None:
     report = LoggedReporter(SilentReporter())
-    with pytest.raises(type(error)), report.opened(tmp_path):
+    with pytest.raises(type(error)), report.opened(tmp_path / STATE_FOLDER):
         raise error
-    [log] = (tmp_path / "logs").iterdir()
+    [log] = (tmp_path / STATE_FOLDER / "logs").iterdir()
     assert log.read_text().endswith(f"Z ended by {said}\n")
 
 
 def test_so_many_logs_are_kept(tmp_path: Path) -> None:
     now = Calendar()
     for _ in range(KEPT_LOGS + 5):
-        with LoggedReporter(SilentReporter(), now=now).opened(tmp_path):
+        with LoggedReporter(SilentReporter(), now=now).opened(tmp_path / STATE_FOLDER):
             pass
-    names = sorted(path.name for path in (tmp_path / "logs").iterdir())
+    names = sorted(path.name for path in (tmp_path / STATE_FOLDER / "logs").iterdir())
     assert len(names) == KEPT_LOGS
     assert names[0] == "20300102T030410.000000Z.log"
 
 
 @pytest.mark.parametrize("blocked", ["logs", "."])
 def test_a_folder_that_cannot_be_written_is_no_error(blocked: str, tmp_path: Path) -> None:
-    state = tmp_path / "state"
+    state = tmp_path / STATE_FOLDER
     if blocked == ".":
         state.write_text("")
     else:
@@ -70,3 +71,32 @@ def test_a_folder_that_cannot_be_written_is_no_error(blocked: str, tmp_path: Pat
     with (report := LoggedReporter(SilentReporter())).opened(state):
         report.note("x")
     report.note("after the end")
+
+
+@pytest.mark.parametrize("link", ["logs", "."])
+def test_a_link_is_not_followed(link: str, tmp_path: Path) -> None:
+    """It would lead to logs of somebody else's, of which the oldest would go."""
+    others = tmp_path / "others" / "logs"
+    others.mkdir(parents=True)
+    for number in range(KEPT_LOGS + 5):
+        (others / f"20200102T03{number:02d}06.000000Z.log").write_text("theirs")
+    state = tmp_path / STATE_FOLDER
+    if link == ".":
+        state.symlink_to(others.parent)
+    else:
+        state.mkdir()
+        (state / "logs").symlink_to(others)
+    with (report := LoggedReporter(SilentReporter())).opened(state):
+        report.note("x")
+    assert [path.read_text() for path in others.iterdir()] == ["theirs"] * (KEPT_LOGS + 5)
+
+
+def test_files_of_other_names_stay(tmp_path: Path) -> None:
+    folder = tmp_path / STATE_FOLDER / "logs"
+    folder.mkdir(parents=True)
+    names = {f"training-{number:02d}.log" for number in range(KEPT_LOGS + 5)}
+    for name in names:
+        (folder / name).touch()
+    with LoggedReporter(SilentReporter(), now=Calendar()).opened(folder.parent):
+        pass
+    assert names < {path.name for path in folder.iterdir()}

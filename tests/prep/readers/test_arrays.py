@@ -7,6 +7,7 @@ import io
 import os
 import pickle
 import struct
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -246,3 +247,15 @@ def test_a_damaged_npz_is_read_or_is_a_bad_item(
     damaged(path, flip)
     with contextlib.suppress(ItemError):  # and no other error
         np.testing.assert_array_equal(read_raw_array(path, None), noise)
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_an_npz_takes_no_more_than_its_array(tmp_path: Path, compression: int) -> None:
+    array = np.zeros(20_000_000, dtype=np.uint8)
+    path = npz(tmp_path / "a.npz", {"x.npy": npy(array)}, compression)
+    tracemalloc.start()
+    try:
+        assert read_raw_array(path, None).nbytes == array.nbytes
+        assert tracemalloc.get_traced_memory()[1] < 1.3 * array.nbytes
+    finally:
+        tracemalloc.stop()

@@ -45,6 +45,59 @@ TEXTS = """
 """
 """A package with a reader of `.txt` files of numbers."""
 
+RULED = """
+    import json
+    from dataclasses import dataclass, replace
+    import numpy as np
+    from prep.errors import SourceError
+    from prep.readers.parameters import ReaderOptions
+    from prep.readers.parameters import NUMBER, choice, param
+    from prep.readers.reader import Reading, Settled, SurveyedReader
+
+    @dataclass(frozen=True, kw_only=True)
+    class RuledOptions(ReaderOptions):
+        rule: str | None = param(choice("auto", "long", "short"), "how long a line may be; the longest there is", None)
+        factor: float | None = param(NUMBER, "what values are multiplied by", None)
+
+    class Texts(SurveyedReader[int]):
+        name = "texts"
+        singular = "text"
+        files = ".txt files"
+        suffixes = frozenset({".txt"})
+        Options = RuledOptions
+
+        def read(self, path, member, wanted):
+            with open(path) as file:
+                array = np.array(file.read().split(), dtype=np.float32)[: 9 if wanted.options.rule == "long" else 3]
+            return Reading(array=array * np.float32(wanted.options.factor or 1), header=self.header(path, member))
+
+        def header(self, path, member):
+            with open(path) as file:
+                return str(len(file.read().split()))
+
+        def parse_header(self, text):
+            return int(text)
+
+        def settle(self, headers, options, asked, before):
+            if headers.where(lambda length: length == 13).any():
+                raise SourceError("thirteen does not go with others")
+            rule = options.rule
+            if rule in {None, "auto"}:
+                found = "long" if headers.where(lambda length: length > 3).any() else "short"
+                rule = before.rule if before is not None and before.rule else found
+            return Settled(options=replace(options, rule=rule), dtype=asked.dtype or "float32", notes=[f"rule: {rule}"])
+
+        def describe(self, headers):
+            return [f"texts: {len(headers)} of {sorted(length for length, _ in headers.counts())} numbers"]
+
+        def is_settled(self, options, asked):
+            return options.rule in {"long", "short"}
+
+        def kind(self, facts):
+            return "odd" if facts == 13 else "sound"
+"""
+"""A package with a reader of `.txt` files of numbers, whose headers settle an option of its own."""
+
 Install = Callable[..., None]
 
 
@@ -113,7 +166,6 @@ def test_what_every_reader_says_of_itself_is_sound(reader: registry.Reader) -> N
     assert registry._problem(reader, reader.name) is None
     assert reader.singular
     assert reader.files
-    assert reader.options <= ShardOptions.__dataclass_fields__.keys()
     assert all(isinstance(version, str) for version in reader.libraries().values())
 
 
@@ -155,6 +207,78 @@ def test_a_third_reader_goes_through_a_whole_build(
     assert 'format = "texts"' in capsys.readouterr().out
 
 
+def built(texts: Path, out: Path, capsys: pytest.CaptureFixture[str], *options: str) -> str:
+    """Build a source by the command, and return what it says."""
+    capsys.readouterr()
+    assert run(["build-shards", str(texts), str(out), "--workers", "1", *options]) == 0
+    return capsys.readouterr().err
+
+
+def test_options_of_a_third_reader_are_settled_remembered_and_forgotten(
+    install: Install, texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install("ruled", RULED, "texts = ruled:Texts")
+    out = tmp_path / "out"
+    said = built(texts, out, capsys, "--option", "factor=2")
+    assert "texts: 3 of [3] numbers" in said
+    assert "rule: short" in said
+    recipe = load_manifest(out).metadata.recipe
+    assert (recipe["options"], recipe["recipe"]["rule"], recipe["recipe"]["factor"]) == ({"factor": 2}, "short", 2)
+    np.testing.assert_array_equal(load_manifest(out).load("a/1"), np.float32([2, 4, 6]))
+    (texts / "a" / "9.txt").write_text("1 2 3 4 5")
+    said = built(texts, out, capsys)  # an option that was left on auto stays what it was
+    assert "rule: short" in said
+    assert "--factor 2" in said
+    assert "add 1, rebuild 0, keep 3" in said
+    said = built(texts, out, capsys, "--forget", "rule", "--forget", "factor")
+    assert "rule: long" in said
+    np.testing.assert_array_equal(load_manifest(out).load("a/9"), np.float32([1, 2, 3, 4, 5]))
+    np.testing.assert_array_equal(load_manifest(out).load("a/1"), np.float32([1, 2, 3]))
+
+
+def test_options_of_a_third_reader_stand_in_a_recipe(
+    install: Install, texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install("ruled", RULED, "texts = ruled:Texts")
+    assert run(["recipe", str(texts), "--option", "rule=long", "--option", "factor=0.5"]) == 0
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(capsys.readouterr().out)
+    assert 'rule = "long"' in recipe.read_text()
+    built(texts, tmp_path / "by-flags", capsys, "--option", "rule=long", "--option", "factor=0.5")
+    built(texts, tmp_path / "by-recipe", capsys, "--recipe", str(recipe))
+    assert (tmp_path / "by-flags" / "manifest.csv").read_bytes() == (tmp_path / "by-recipe" / "manifest.csv").read_bytes()
+    assert build_shards(texts, tmp_path / "by-flags", BuildOptions(shards=ShardOptions(rule="long", factor=0.5))).kept == 3
+
+
+def test_headers_of_a_third_reader_are_read_with_the_items_where_nothing_hangs_on_them(
+    install: Install, texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install("ruled", RULED, "texts = ruled:Texts")
+    said = built(texts, tmp_path / "out", capsys, "--option", "rule=long")
+    assert said.index("plan: add 3") < said.index("texts: 3 of [3] numbers")
+    (texts / "b" / "odd.txt").write_text("1 " * 13)
+    assert run(["build-shards", str(texts), str(tmp_path / "out"), "--workers", "1"]) == 1
+    assert "thirteen does not go with others" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ("rule=wide", "rule must be 'auto' or 'long' or 'short', got 'wide'"),
+        ("factor=much", "factor must be a finite number, got 'much'"),
+        ("ruler=long", "no reader has an option 'ruler'"),
+        ("rule", "--option takes NAME=VALUE, each name once, got 'rule'"),
+        ("color=gray", "--color does not go with a source of texts"),
+    ],
+)
+def test_a_wrong_option_of_a_reader_is_one_line(
+    install: Install, texts: Path, capsys: pytest.CaptureFixture[str], option: str, says: str
+) -> None:
+    install("ruled", RULED, "texts = ruled:Texts")
+    assert run(["build-shards", str(texts), str(texts.parent / "out"), "--option", option]) == 2
+    assert says in capsys.readouterr().err
+
+
 def test_a_table_names_files_of_a_third_reader(install: Install, texts: Path, tmp_path: Path) -> None:
     install("texts", TEXTS, "texts = texts:Texts")
     table = texts / "labels.csv"
@@ -165,6 +289,17 @@ def test_a_table_names_files_of_a_third_reader(install: Install, texts: Path, tm
     table.write_text("id,label\na/1,x\nc,y\n")
     with pytest.raises(prep.SourceError, match=r"names arrays \('c.npy'\) and texts \('a/1.txt'\); a dataset holds one or the other"):
         build_shards(table, tmp_path / "out", BuildOptions(workers=1), report=SilentReporter())
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_whatever_a_reader_raises_is_the_failure_of_its_item(install: Install, texts: Path, tmp_path: Path, workers: int) -> None:
+    install("raising", TEXTS.replace("except ValueError as error", "except KeyError as error"), "texts = raising:Texts")
+    (texts / "b" / "bad.txt").write_text("seven")
+    summary = build_shards(texts, tmp_path / "out", BuildOptions(workers=workers), report=SilentReporter())
+    [failure] = summary.failures
+    assert (failure.id, failure.stage) == ("b/bad", "read")
+    assert failure.error == "ValueError: could not convert string to float: 'seven'"
+    assert summary.added == 3
 
 
 @pytest.mark.parametrize("option", ["--color", "--npz-key"])
@@ -212,6 +347,12 @@ def test_a_dataset_outlives_its_reader(install: Install, texts: Path, tmp_path: 
         (TEXTS.replace("    singular", "    plural"), "texts = broken:Texts", "it has no singular"),
         (TEXTS.replace('".txt"}', '".TXT"}'), "texts = broken:Texts", "endings must be lower case with one dot, in front; found '.TXT'"),
         (TEXTS.replace('".txt"}', '".png"}'), "texts = broken:Texts", "readers 'images' and 'texts' both take .png files"),
+        (
+            TEXTS.replace("    singular", "    Options = dict\n        singular"),
+            "texts = broken:Texts",
+            "its Options are no prep.readers.parameters.",
+        ),
+        (RULED.replace("rule:", "size:"), "texts = broken:Texts", "an option cannot be called 'size'"),
         (TEXTS, "images = broken:Texts", "the name 'images' is taken"),
         (TEXTS, "table = broken:Texts", "the name 'table' is taken"),
     ],

@@ -56,6 +56,12 @@ def test_a_table_in_the_folder_must_be_taken_or_declined(touch: Any) -> None:
     assert ids(list_source(source, SourceOptions(format="images"))) == ["images/1"]
 
 
+def test_files_that_no_row_names_are_told(touch: Any) -> None:
+    source = touch("1.png", "2.png", "notes.txt")
+    (source / "train.csv").write_text("path,label\n1.png,cat\n")
+    assert list_source(source / "train.csv", SourceOptions()).notes[-2:] == ["ignored: 1 file that no row names", "ignored files: .txt 1"]
+
+
 def test_a_table_is_a_source(touch: Any) -> None:
     source = touch("images/1.png")
     (source / "train.csv").write_text("image_id,label\n1,cat\n")

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from prep.build.execute.chunk import FEWEST_ITEMS, MOST_ITEMS, BuildChunk, build_chunk, chunks_of
 from prep.build.recipe.recipe import Recipe
+from prep.readers.arrays import ArrayOptions
 from prep.sources.items import Item
 from prep.transforms.crop import Crop
 
@@ -20,7 +21,7 @@ def test_a_part_of_a_large_array_does_not_hold_the_rest(tmp_path: Path) -> None:
     for item in items:
         np.save(tmp_path / item.source, np.zeros((1000, 1000), np.float64))  # 8 MB
     crop = Crop(size=(4, 1000))
-    recipe = Recipe(format="arrays", size=None, channels=None, dtype=None, scale=None, npz_key=None, transforms=(crop,))
+    recipe = Recipe(format="arrays", options=ArrayOptions(), transforms=(crop,))
     chunk = BuildChunk(
         root=tmp_path,
         target=tmp_path / "out",

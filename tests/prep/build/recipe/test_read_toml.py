@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from fractions import Fraction
 from pathlib import Path
@@ -238,7 +239,7 @@ TRANSFORM_NAMES = "cast, crop, gray, pad, resize, scale, tile, transpose"
             [
                 (
                     "transforms[0].name: expected a function that can be imported, found 'nowhere_at_all:f': "
-                    "there is no module 'nowhere_at_all', neither installed nor in the recipe's or the current folder"
+                    "there is no module 'nowhere_at_all', neither installed nor in FOLDER or CURRENT"
                 )
             ],
         ),
@@ -293,7 +294,7 @@ TRANSFORM_NAMES = "cast, crop, gray, pad, resize, scale, tile, transpose"
 def test_every_problem_is_told_with_its_key(read: Any, tmp_path: Path, text: str, problems: list[str]) -> None:
     with pytest.raises(UsageError) as caught:
         read(text)
-    assert [problem.replace(str(tmp_path), "FOLDER") for problem in problems_of(caught)] == problems
+    assert [problem.replace(str(tmp_path), "FOLDER").replace(os.getcwd(), "CURRENT") for problem in problems_of(caught)] == problems
 
 
 @pytest.mark.parametrize(
@@ -428,7 +429,11 @@ def test_a_recipe_survives_its_toml(
 ) -> None:
     transforms, problems = read_transforms(tables)
     assert problems == []
-    shards = ShardOptions.of_transforms(list(transforms.values()), dtype=dtype, color=color, npz_key=npz_key)
+    shards = ShardOptions.of_transforms(
+        list(transforms.values()),
+        dtype=dtype,
+        reader={name: value for name, value in {"color": color, "npz_key": npz_key}.items() if value is not None},
+    )
     options = BuildOptions(
         source=SourceOptions(labels=tmp_path / "labels.csv", table=TableOptions(label_columns=tuple(label_columns))),
         shards=shards,

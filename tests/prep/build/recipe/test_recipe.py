@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 
 from prep.build.recipe.recipe import Recipe, ShardOptions, differences
 from prep.errors import UsageError
+from prep.readers.arrays import ArrayOptions
+from prep.readers.images.reader import ImageOptions
 
-IMAGES = Recipe(format="images", size=(32, 48), channels=3, dtype="uint8", scale=None, npz_key=None)
-ARRAYS = Recipe(format="arrays", size=None, channels=None, dtype="float32", scale="unit", npz_key="x")
+IMAGES = Recipe(format="images", options=ImageOptions(color="rgb"), size=(32, 48), dtype="uint8")
+ARRAYS = Recipe(format="arrays", options=ArrayOptions(npz_key="x"), dtype="float32", scale="unit")
 
 # SHA-256 of the recipe as JSON with sorted keys and no spaces: a change here rebuilds every dataset there is.
 GOLDEN_ARRAYS = "fb0b0efacf6e9e33341f14f4b29fe8e764da2de200859ba0fd2ac5574cd35516"
@@ -28,7 +30,7 @@ options = st.builds(
     color=st.sampled_from([None, "auto", "rgb", "gray"]),
     dtype=st.sampled_from([None, "float16", "float32", "float64"]),
     scale=st.none() | st.just("unit") | st.floats(allow_nan=False, allow_infinity=False).filter(bool),
-    npz_key=st.none() | st.text(),
+    npz_key=st.none() | st.text(min_size=1).filter(lambda text: "\0" not in text),
 )
 
 
@@ -45,7 +47,7 @@ options = st.builds(
         ({"size": (32.0, 32)}, "size must be two positive"),
         ({"size": 32}, "size must be two positive numbers of pixels, got 32"),
         ({"size": "32x32"}, "size must be two positive"),
-        ({"color": "grey"}, "color must be auto, rgb or gray, got 'grey'"),
+        ({"color": "grey"}, "color must be 'auto' or 'rgb' or 'gray', got 'grey'"),
         ({"dtype": "float"}, "dtype must be the NumPy name of a numeric dtype.*got 'float'"),
         ({"dtype": "object"}, "dtype must be"),
         ({"dtype": "<f4"}, "dtype must be"),
@@ -60,6 +62,11 @@ options = st.builds(
         ({"scale": "unit", "dtype": "uint8"}, "scale gives fractions; dtype must be a float, got 'uint8'"),
         ({"scale": 0.5, "dtype": "int16"}, "scale gives fractions"),
         ({"scale": 0.5, "dtype": "bool"}, "scale gives fractions"),
+        ({"npz_key": ""}, "npz_key must be text, got ''"),
+        (
+            {"colour": "gray"},
+            r"no reader has an option 'colour'; expected 'color' \(there are: color, dtype, npz_key, scale, size, transforms\)",
+        ),
     ],
 )
 def test_options_that_cannot_be_are_refused_with_their_value(given_: dict[str, Any], why: str) -> None:
@@ -101,7 +108,7 @@ def test_stored_options_that_cannot_be_are_refused(raw: dict[str, Any], why: str
         ({"size": (4, 4)}, {"size": (8, 8), "color": "rgb"}, {"size": (4, 4), "color": "rgb"}),
         ({"color": "auto"}, {"color": "gray"}, {"color": "auto"}),
         ({"dtype": "float32"}, {"scale": 0.5}, {"dtype": "float32", "scale": 0.5}),
-        ({"npz_key": ""}, {"npz_key": "x"}, {"npz_key": ""}),
+        ({"npz_key": "y"}, {"npz_key": "x"}, {"npz_key": "y"}),
     ],
 )
 def test_options_left_out_are_those_of_the_last_build(asked: dict[str, Any], stored: dict[str, Any], filled: dict[str, Any]) -> None:
@@ -120,8 +127,8 @@ def test_filling_gives_nothing_of_its_own(asked: ShardOptions, stored: ShardOpti
 )
 def test_options_of_another_kind_of_file_are_refused(given_: dict[str, Any], format_: Any, option: str) -> None:
     with pytest.raises(UsageError, match=f"{option} does not go with a source of {format_}"):
-        ShardOptions(**given_).check_format(format_)
-    ShardOptions(**given_).check_format("arrays" if format_ == "images" else "images")
+        ShardOptions(**given_).of_reader(format_)
+    ShardOptions(**given_).of_reader("arrays" if format_ == "images" else "images")
 
 
 # The digest
@@ -148,7 +155,15 @@ def test_arrays_do_not_depend_on_the_decoders(monkeypatch: pytest.MonkeyPatch, d
 
 @pytest.mark.parametrize(
     "change",
-    [{"size": (48, 32)}, {"size": None}, {"channels": 1}, {"dtype": "uint16"}, {"scale": 0.5}, {"scale": "unit"}, {"format": "arrays"}],
+    [
+        {"size": (48, 32)},
+        {"size": None},
+        {"options": ImageOptions(color="gray")},
+        {"dtype": "uint16"},
+        {"scale": 0.5},
+        {"scale": "unit"},
+        {"format": "arrays"},
+    ],
 )
 def test_every_part_of_a_recipe_is_in_its_digest(change: dict[str, Any]) -> None:
     assert replace(IMAGES, **change).digest != IMAGES.digest

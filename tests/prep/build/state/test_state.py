@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL
 import pyarrow as pa
 import pytest
 
 from manifests.rows.buffers import coded_array
-from prep.build.state import state as module
 from prep.build.state.fingerprints import no_prints, print_array
 from prep.build.state.sealed import read_sealed, sealed_bytes
-from prep.build.state.state import STATE_NAME, Facts, State, last_about, remembered_items, together
-from prep.readers.header import ImageFacts, header_text
+from prep.build.state.state import STATE_NAME, Facts, State, last_about, reader_key, remembered_items, together
+from prep.readers.images.header import ImageFacts, header_text
 from prep.sources.items import UNKNOWN, items_table
 
 HEADERS = ["", "one", "two", "one"]
@@ -43,7 +44,12 @@ def known(*sources: str, content: bool = False, recipe: str = "r") -> State:
         facts.content[:] = np.arange(1, len(sources) + 1)[:, None]
     table = facts.put_into(items(*sources))
     prints = np.array([print_of(source) for source in sources], dtype="S32")
-    return State(items=remembered_items(table.append_column("fingerprint", print_array(prints))), recipe=recipe, about={"source": "s"})
+    return State(
+        items=remembered_items(table.append_column("fingerprint", print_array(prints))),
+        recipe=recipe,
+        read_by=reader_key("images"),
+        about={"source": "s"},
+    )
 
 
 @pytest.fixture
@@ -82,6 +88,19 @@ def test_a_damaged_memory_is_none(damage: bytes, out: Path) -> None:
     assert last_about(out) == {}
 
 
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+def test_a_link_or_a_pipe_in_its_place_is_none(kind: str, out: Path) -> None:
+    known("a.png").save(out)
+    path = out / ".prep" / STATE_NAME
+    path.rename(out / "elsewhere")
+    if kind == "link":
+        path.symlink_to(out / "elsewhere")
+    else:
+        os.mkfifo(path)
+    assert State.load(out).equals(State())
+    assert last_about(out) == {}
+
+
 def test_one_wrong_byte_is_enough(out: Path) -> None:
     known("a.png").save(out)
     path = out / ".prep" / STATE_NAME
@@ -94,8 +113,6 @@ def test_one_wrong_byte_is_enough(out: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("header", "{}"),
-        ("header", "[" * 100_000),
         ("fingerprint", b"\xff" * 32),
         ("fingerprint", b"A" * 32),
         ("fingerprint", b"a" * 31 + b"\0"),
@@ -104,9 +121,7 @@ def test_one_wrong_byte_is_enough(out: Path) -> None:
 )
 def test_what_a_stranger_has_sealed_is_none(name: str, value: Any, out: Path) -> None:
     state = known("a.png", "b.png")
-    if name == "header":
-        state = replace(state, items=state.items.set_column(3, name, pa.chunked_array([coded_array(np.zeros(2), [value])])))
-    elif name == "fingerprint":
+    if name == "fingerprint":
         state = replace(state, items=state.items.set_column(4, name, pa.array([value, print_of("b.png")], pa.binary(32))))
     else:
         state = replace(state, about=value)
@@ -121,11 +136,32 @@ def test_what_a_stranger_has_sealed_is_none(name: str, value: Any, out: Path) ->
     assert State.load(out).equals(State())
 
 
+def headers_of(state: State) -> list[str]:
+    return state.with_headers_of("images").items["header"].to_pylist()
+
+
 def test_headers_that_another_release_of_pillow_has_read_are_read_again(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     known("a.png").save(out)
-    monkeypatch.setattr(module, "_READ_BY", {"pillow": "0"})
-    assert not len(State.load(out).items)
-    assert State.load(out).about == {"source": "s"}
+    assert headers_of(State.load(out)) == [header_of("a.png")]
+    monkeypatch.setattr(PIL, "__version__", "0")
+    state = State.load(out)
+    assert headers_of(state) == [""]
+    assert state.with_headers_of("images").read_by == reader_key("images")
+    assert state.items["fingerprint"].to_pylist() == [print_of("a.png")]
+
+
+def test_headers_of_another_reader_are_read_again() -> None:
+    state = known("a.png")
+    assert state.with_headers_of("arrays").items["header"].to_pylist() == [""]
+    assert headers_of(replace(state, read_by=reader_key("arrays"))) == [""]
+
+
+@pytest.mark.parametrize("header", ["{}", "[" * 100_000, "x"])
+def test_a_header_that_a_stranger_has_sealed_is_read_again(header: str, out: Path) -> None:
+    state = known("a.png", "b.png")
+    header_column = pa.chunked_array([coded_array(np.arange(2), [header, header_of("b.png")])])
+    replace(state, items=state.items.set_column(3, "header", header_column)).save(out)
+    assert headers_of(State.load(out)) == ["", header_of("b.png")]
 
 
 def test_that_it_cannot_be_kept_stops_nobody(tmp_path: Path) -> None:

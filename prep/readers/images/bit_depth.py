@@ -13,8 +13,8 @@ from PIL import Image, TiffImagePlugin
 
 from manifests.format.npyfile import AnyArray
 from prep.errors import ItemError
-from prep.readers.header import Depth
-from prep.readers.orientation import stored_orientation, upright
+from prep.readers.images.header import Depth
+from prep.readers.images.orientation import stored_orientation, upright
 from prep.text import counted
 
 _BITS_TAG, _PHOTOMETRIC_TAG, _SAMPLES_TAG, _PLANAR_TAG = 258, 262, 277, 284  # TIFF 6.0

@@ -23,10 +23,10 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile, ImageOps, JpegImagePlugin
 
 from prep.errors import ItemError
-from prep.readers.header import ImageFacts
-from prep.readers.images import MAX_PIXELS, read_with_facts, survey_image
-from prep.readers.jpeg import read_jpeg
-from prep.readers.orientation import upright
+from prep.readers.images.header import ImageFacts
+from prep.readers.images.jpeg import read_jpeg
+from prep.readers.images.orientation import upright
+from prep.readers.images.pixels import MAX_PIXELS, read_with_facts, survey_image
 
 HEIGHT, WIDTH = 5, 7
 ORIENTATION = 0x0112
@@ -513,7 +513,7 @@ def test_both_decoders_give_the_same_pixels(
     smooth(480, 640).save(path, "JPEG", exif=exif, **options)
     found = read_image(path, size=size, gray=is_gray)
     assert read_jpeg(path, size=size, gray=is_gray) is not None
-    monkeypatch.setattr("prep.readers.images.read_jpeg", lambda *_, **__: None)
+    monkeypatch.setattr("prep.readers.images.pixels.read_jpeg", lambda *_, **__: None)
     np.testing.assert_array_equal(found, read_image(path, size=size, gray=is_gray))
     monkeypatch.undo()
     assert read_with_facts(path, size=size, gray=is_gray)[1] == survey_image(path)
@@ -546,7 +546,7 @@ def test_an_orientation_that_stands_in_xmp_counts_as_for_pillow(path: Path, monk
     path.write_bytes(b"\xff\xd8" + segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + xmp.encode()) + jpeg()[2:])
     found, facts = read_with_facts(path, size=None, gray=False)
     assert facts == survey_image(path)
-    monkeypatch.setattr("prep.readers.images.read_jpeg", lambda *_, **__: None)
+    monkeypatch.setattr("prep.readers.images.pixels.read_jpeg", lambda *_, **__: None)
     np.testing.assert_array_equal(found, read_image(path, size=None, gray=False))
 
 
@@ -558,7 +558,7 @@ def test_the_smallest_images_are_those_of_pillow_too(path: Path, monkeypatch: py
         Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(path, "JPEG")
         found = read_image(path, size=size, gray=False)
         with monkeypatch.context() as patch:
-            patch.setattr("prep.readers.images.read_jpeg", lambda *_, **__: None)
+            patch.setattr("prep.readers.images.pixels.read_jpeg", lambda *_, **__: None)
             np.testing.assert_array_equal(found, read_image(path, size=size, gray=False))
 
 

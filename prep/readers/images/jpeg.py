@@ -17,9 +17,9 @@ from PIL import Image
 
 from manifests.files.regularfile import read_beginning_with
 from manifests.format.npyfile import AnyArray
-from prep.readers.header import ImageFacts
+from prep.readers.images.header import ImageFacts
+from prep.readers.images.orientation import SIDEWAYS, UPRIGHT, orientation_of, upright
 from prep.readers.limits import MAX_PIXELS
-from prep.readers.orientation import SIDEWAYS, UPRIGHT, orientation_of, upright
 
 _MARK = b"\xff\xd8\xff"
 _APP1, _SCAN, _FILLING = 0xE1, 0xDA, 0xFF
@@ -38,7 +38,7 @@ _MOST_BYTES = 1 << 28
 def read_jpeg(
     path: str | Path, *, size: tuple[int, int] | None, gray: bool, at_least: tuple[int, int] | None = None
 ) -> tuple[AnyArray, ImageFacts] | None:
-    """Read a JPEG upright, as `prep.readers.images.read_with_facts` does; None where that is left to Pillow.
+    """Read a JPEG upright, as `prep.readers.images.pixels.read_with_facts` does; None where that is left to Pillow.
 
     Args:
         path: of the file.

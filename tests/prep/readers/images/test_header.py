@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
+from manifests.rows.buffers import few_valued, string_array
 from prep.build.recipe.recipe import ShardOptions
-from prep.build.scan.survey import Survey, resolve_recipe
-from prep.errors import SourceError, UsageError
-from prep.readers.header import ImageFacts
+from prep.build.recipe.resolve import resolve_recipe
+from prep.errors import SourceError
+from prep.readers.headers import Headers
+from prep.readers.images.header import ImageFacts, header_text, parse_header
+from prep.readers.images.reader import ImageReader
 
 GRAY = ImageFacts(height=8, width=9, gray=True, depth="uint8", alpha=False, animated=False)
 COLOUR = ImageFacts(height=8, width=9, gray=False, depth="uint8", alpha=False, animated=False)
@@ -20,8 +24,9 @@ ALPHA = ImageFacts(height=8, width=9, gray=True, depth="uint8", alpha=True, anim
 LARGE = ImageFacts(height=80, width=90, gray=False, depth="uint8", alpha=True, animated=True)
 
 
-def survey(*facts: ImageFacts) -> Survey:
-    return Survey.of({f"id-{i}": fact for i, fact in enumerate(facts)})
+def survey(*facts: ImageFacts) -> Headers[ImageFacts]:
+    ids, texts = string_array([f"id-{i}" for i in range(len(facts))]), few_valued(list(map(header_text, facts)))
+    return Headers(pa.chunked_array([ids]), pa.chunked_array([texts]), parse_header)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +49,7 @@ def survey(*facts: ImageFacts) -> Survey:
 )
 def test_channels(facts: Any, color: Any, channels: int, note: str | None) -> None:
     recipe, notes = resolve_recipe("images", ShardOptions(color=color), survey(*facts))
-    assert recipe.channels == channels
+    assert recipe.as_dict()["channels"] == channels
     assert [text for text in notes if text.startswith("color")] == ([note] if note else [])
 
 
@@ -98,27 +103,6 @@ def test_sizes_that_differ_are_told(facts: Any, size: Any, is_told: bool) -> Non
 
 
 @pytest.mark.parametrize(
-    ("options", "dtype", "notes"),
-    [
-        ({}, None, ["dtype: each array's own; give --dtype for another"]),
-        ({"dtype": "uint8"}, "uint8", []),
-        ({"scale": 0.5}, "float32", ["dtype: float32, as there is a scale"]),
-        ({"npz_key": "x"}, None, ["dtype: each array's own; give --dtype for another"]),
-    ],
-)
-def test_arrays_keep_what_is_theirs(options: dict[str, Any], dtype: str | None, notes: list[str]) -> None:
-    recipe, told = resolve_recipe("arrays", ShardOptions(**options), Survey.nothing())
-    assert (recipe.format, recipe.size, recipe.channels, recipe.dtype) == ("arrays", None, None, dtype)
-    assert (recipe.scale, recipe.npz_key) == (options.get("scale"), options.get("npz_key"))
-    assert told == notes
-
-
-def test_an_option_of_another_kind_of_file_is_refused() -> None:
-    with pytest.raises(UsageError, match="--color does not go with a source of arrays"):
-        resolve_recipe("arrays", ShardOptions(color="gray"), Survey.nothing())
-
-
-@pytest.mark.parametrize(
     ("facts", "notes"),
     [
         ([], []),
@@ -145,4 +129,4 @@ def test_an_option_of_another_kind_of_file_is_refused() -> None:
     ],
 )
 def test_what_was_detected_is_told(facts: Any, notes: list[str]) -> None:
-    assert survey(*facts).notes() == notes
+    assert ImageReader().describe(survey(*facts)) == notes

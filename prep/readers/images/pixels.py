@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, ClassVar
+from typing import BinaryIO
 
 import numpy as np
 import PIL
-import simplejpeg
 from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, MpoImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
 from manifests.files.regularfile import open_regular
 from manifests.format.npyfile import AnyArray
 from prep.errors import ItemError
-from prep.readers.bit_depth import check_bands, decode_16_bit_colour, deep_gray, depth_of, fit_deep, has_16_bit_colour, raw_mode_of
-from prep.readers.header import ImageFacts, header_text
-from prep.readers.jpeg import read_jpeg
+from prep.readers.images.bit_depth import check_bands, decode_16_bit_colour, deep_gray, depth_of, fit_deep, has_16_bit_colour, raw_mode_of
+from prep.readers.images.header import ImageFacts
+from prep.readers.images.jpeg import read_jpeg
+from prep.readers.images.orientation import SIDEWAYS, orientation_of, upright
 from prep.readers.limits import MAX_PIXELS
-from prep.readers.orientation import SIDEWAYS, orientation_of, upright
-from prep.readers.reader import Reader, Reading, Wanted
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 """Pillow's names of what is read, whatever a file's ending."""
@@ -161,29 +159,3 @@ def _is_gray(image: Image.Image) -> bool:
     if image.format == "PNG" and raw_mode_of(image).startswith("LA"):
         return True  # Pillow opens 16-bit grey with transparency as RGBA
     return image.mode in {"1", "L", "LA", "La", "I", "F"} or image.mode.startswith("I;16")
-
-
-class ImageReader(Reader):
-    """Images, upright, as (height, width, channel)."""
-
-    name: ClassVar[str] = "images"
-    singular: ClassVar[str] = "image"
-    files: ClassVar[str] = "images"
-    suffixes: ClassVar[frozenset[str]] = frozenset({".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
-    looked_for: ClassVar[str] = ".png, .jpg, .bmp, .gif, .tif, .webp"
-    options: ClassVar[frozenset[str]] = frozenset({"color"})
-    surveyed: ClassVar[bool] = True
-    full_range: ClassVar[bool] = True
-
-    def read(self, path: str, member: str, wanted: Wanted) -> Reading:
-        """Return what `read_with_facts` does."""
-        array, facts = read_with_facts(path, size=wanted.size, gray=wanted.gray, at_least=wanted.at_least)
-        return Reading(array=array, header=header_text(facts))
-
-    def header(self, path: Path) -> ImageFacts:
-        """Return what `survey_image` does."""
-        return survey_image(path)
-
-    def libraries(self) -> Mapping[str, str]:
-        """Return the decoders: of JPEG simplejpeg or Pillow, of all else Pillow, which also resizes."""
-        return {"pillow": PIL.__version__, "simplejpeg": simplejpeg.__version__}

@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import pytest
 
-from prep.numbers import exact_number
+from prep.readers.parameters import exact_number
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Reading images upright (PNG, JPEG, TIFF and others), and what their headers say together."""
