@@ -13,6 +13,8 @@ from prep.parallel.watchdog import SEMAPHORE_FOLDER, Watch, is_semaphore
 
 _NO_ROOM = (errno.EAGAIN, errno.ENOMEM)
 
+_SEMAPHORES = "/dev/shm"  # noqa: S108  # where Linux keeps the semaphores by which processes share a queue
+
 
 def _semaphores() -> set[str]:
     """Return the names of loky's semaphores of this process."""
@@ -54,6 +56,11 @@ class ProcessPool:
                 if self._watch is not None:
                     self._watch.note_semaphores(_semaphores() - before)
         except OSError as error:
+            if error.errno == errno.ENOSPC and _is_full(_SEMAPHORES):
+                raise WorkerError(
+                    f"worker processes cannot be started: {_SEMAPHORES} is full, and they need a few KB there; delete what is left in it, "
+                    "make it larger (docker run --shm-size), or pass --workers 1"
+                ) from error
             if error.errno not in _NO_ROOM:  # what was printed is written out before, and may meet a closed pipe
                 raise
             raise WorkerError(
@@ -67,3 +74,11 @@ class ProcessPool:
         if self._executor is not None:
             self._executor.shutdown(wait=True, kill_workers=kill)  # type: ignore[call-arg]  # loky's own argument
             self._executor = None
+
+
+def _is_full(folder: str) -> bool:
+    try:
+        status = os.statvfs(folder)
+    except OSError:
+        return False
+    return not (status.f_bavail and status.f_favail)

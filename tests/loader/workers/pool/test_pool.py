@@ -30,7 +30,8 @@ from loader.errors import TransformError
 from loader.feed.feed import Feed
 from loader.feed.reading.shared_memory import SharedMemory
 from loader.workers.messages import Ready, Task, packed, read_order, write_all
-from loader.workers.pool import Pool, shared_pool
+from loader.workers.pool.pool import Pool
+from loader.workers.pool.shared import shared_pool
 from loader.workers.processes import Process
 from loader.workers.worker import Work
 from loader.workers.workers import Workers
@@ -113,7 +114,7 @@ def threads_for_processes(monkeypatch: pytest.MonkeyPatch) -> None:
         popen: Any = ThreadAsProcess(task_read, reply_write, os.dup(memory.descriptor))
         processes.append(Process(popen, number, FileIO(task_write, "wb"), FileIO(reply_read, "rb"), since=time.monotonic()))
 
-    monkeypatch.setattr("loader.workers.pool.start_process", start)
+    monkeypatch.setattr("loader.workers.pool.pool.start_process", start)
 
 
 # Several feeds.
@@ -436,8 +437,8 @@ def test_the_only_other_feed_may_be_collected_while_the_first_one_joins(
         gc.collect()
         return original(*arguments)
 
-    original = loader.workers.pool.put_job
-    monkeypatch.setattr("loader.workers.pool.put_job", collected)
+    original = loader.workers.pool.pool.put_job
+    monkeypatch.setattr("loader.workers.pool.pool.put_job", collected)
     check_pass(make_workers(feed), feed, 0)
 
 
@@ -503,8 +504,8 @@ def test_a_worker_that_dies_for_one_feed_is_replaced_for_all(make_workers: MakeW
 
 
 def used_bytes(pool: Pool) -> int:
-    assert pool._memory is not None
-    return os.fstat(pool._memory.descriptor).st_blocks * 512
+    assert pool._slots is not None
+    return os.fstat(pool._slots.memory.descriptor).st_blocks * 512
 
 
 def test_memory_of_a_feed_comes_back_when_it_parts(
@@ -534,7 +535,7 @@ def test_slots_do_not_become_more_with_time(make_workers: MakeWorkers, pool: Poo
             check_pass(workers, feed, pass_)
             for batch in (5, 1, 3):
                 check_batch(workers, feed, 50 - pass_, batch)
-    assert pool._slots <= 2 * (4 + 4)
+    assert pool._slots.count <= 2 * (4 + 4)
 
 
 def test_ahead_is_only_as_long_as_the_queue(make_workers: MakeWorkers, manifest: Manifest) -> None:
@@ -555,6 +556,6 @@ def test_what_is_held_beyond_a_few_batches_takes_no_slots(make_workers: MakeWork
     feed = feed_of(manifest)
     workers = make_workers(feed, 1, 3)
     held = [take(workers, feed, *divmod(number, feed.num_batches)) for number in range(30)]
-    assert pool._slots <= 6 + 3 + 1
+    assert pool._slots.count <= 6 + 3 + 1
     for number, batch in enumerate(held):
         check_same(batch, feed.batch(*divmod(number, feed.num_batches)).batch)
