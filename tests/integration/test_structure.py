@@ -20,8 +20,8 @@ FOLDERS = sorted(path.parent for package in PACKAGES for path in (ROOT / package
 
 MOST = {
     "files that one photograph passes": 84,
-    "functions that one photograph passes": 455,
-    "lines of the files that one photograph passes": 12_520,
+    "functions that one photograph passes": 465,
+    "lines of the files that one photograph passes": 12_765,
     "modules of prep with one importer": 36,
     "entries of a folder": 12,
 }
