@@ -123,7 +123,7 @@ def _all_rows(prepared: Prepared, written: pa.Table, failures: Sequence[Failure]
     ids = arrow.pa.chunked_array([chunk for part in parts for chunk in part["id"].chunks], type=arrow.pa.large_string())
     order = None if ascends(ids) else number_array(numbers(arrow.pc.sort_indices(ids), np.uint64).astype(np.int64))
     names = [*_OF_SHARDS, *sorted({name for part in parts for name in part.column_names} - {*_OF_SHARDS})]
-    columns = {name: _in_order([_column(part, name) for part in parts], order) for name in names}
+    columns = {name: _in_order([part[name] if name in part.column_names else blank(len(part)) for part in parts], order) for name in names}
     parts.clear()
     places = np.concatenate(at) if order is None else np.concatenate(at)[numbers(order, np.int64)]
     if not _are_all(places, len(others)):
@@ -148,10 +148,6 @@ def _of_shards(rows: pa.Table) -> pa.Table:
 
 def _is_of_shards(column: str, columns: Sequence[str]) -> bool:
     return column in {"path", *_OF_SHARDS} or (is_array_column(column) and column.rpartition(".")[0] in array_names(columns))
-
-
-def _column(part: pa.Table, name: str) -> pa.ChunkedArray:
-    return part[name] if name in part.column_names else blank(len(part))
 
 
 def _in_order(pieces: Sequence[pa.ChunkedArray], order: pa.Array | None) -> pa.ChunkedArray:

@@ -160,7 +160,7 @@ class _Held:
         if any(_is_part_of_more(array) for sample in made.samples for array in sample.each()):
             made = replace(made, samples=[_copied(sample) for sample in made.samples])
         self._made.append((item, made))
-        self._bytes += sum(sample.nbytes for sample in made.samples)
+        self._bytes += sum(array.nbytes for sample in made.samples for array in sample.each())
 
     def write_if_due(self) -> None:
         """Write what is held if it is much, and a part too if the last one was long ago."""
