@@ -15,7 +15,7 @@ from manifests.files.regularfile import opened_folder
 TEMPORARY_PREFIX = ".tmp-"
 """Names that begin so are unfinished files; nothing reads them."""
 
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
 @contextlib.contextmanager
