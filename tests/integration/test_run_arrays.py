@@ -347,3 +347,12 @@ def test_merge_lists_arrays_that_contradict_each_other(scenes: Path, out: Path, 
     damaged = tmp_path / "b" / "arrays" / "mask" / "b" / "2.npy"
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"\x7f")
     check_refused(prep("merge", tmp_path / "a", tmp_path / "b", tmp_path / "third", "--prefix-b", "b-"), 1, "arrays/mask/b/2.npy: sha256")
+
+
+def test_merge_refuses_arrays_of_other_shapes_unless_they_may_be_mixed(raw: Path, out: Path, tmp_path: Path) -> None:
+    for number, name in enumerate(("a", "b")):
+        write_scene(raw / name / f"{name}.scene", number, mask=("uint8", [0] * (number + 1)))
+        build(raw / name, tmp_path / name)
+    check_refused(prep("merge", tmp_path / "a", tmp_path / "b", out), 1, "array 'mask': A has (1) uint8, B has (2) uint8", "--mixed")
+    assert prep("merge", tmp_path / "a", tmp_path / "b", out, "--mixed").code == 0
+    assert metadata(out)["arrays"] == {"mask": {"shape": [None], "dtype": "uint8"}}
