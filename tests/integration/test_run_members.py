@@ -216,7 +216,7 @@ def test_a_file_whose_name_can_be_no_id_is_refused_alone(write: Write, raw: Path
 def test_so_many_failures_end_the_listing(write: Write, raw: Path, out: Path) -> None:
     write({"a": "broken", "b": "broken", "c": {"x": [1]}})
     outcome = prep("build-shards", raw, out, "--workers", "1", "--stop-after-failures", "2")
-    check_refused(outcome, 1, "stopped after 2 failures")
+    check_refused(outcome, 1, "stopped after 2 failures (list: ")
 
 
 def test_ids_that_meet_across_files_are_refused(write: Write, raw: Path, out: Path) -> None:
@@ -366,6 +366,7 @@ def test_what_else_a_file_holds_stays_where_a_retry_finds_it_broken(write: Write
     outcome = prep("retry", out)
     assert outcome.code == 1
     assert "no longer in failures.csv" not in outcome.err
+    assert "dropped" not in outcome.err
     assert failures_of(out) == [("", "c/bad.lines", "read")]
     assert list(load_manifest(out).ids) == [*IDS, "c/bad/good"]
     write({"c/bad": {"good": [1, 2], "bad": [3, 4]}}, age=3_000)

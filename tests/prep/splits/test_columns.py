@@ -79,3 +79,12 @@ def test_what_failed_is_remembered_and_what_is_gone_forgotten_where_gone_rows_go
     }
     items = items_table(["a", "y"], ["a.npy", "y.npy"])
     assert remembered(spec, rows, old, [], items) == spec.as_dict() | {"absent": {"x": "test", "z": "train"}}
+
+
+@pytest.mark.parametrize(("stage", "expected"), [("read", {"f/a": "train", "x/a": "test"}), ("find", {})])
+def test_the_items_of_a_file_that_failed_as_a_whole_are_remembered(stage: str, expected: dict[str, str]) -> None:
+    """And any ID without a row, as nobody knows of which file it is; but no ID that has a row."""
+    columns = {"id": ["f/a", "f/b", "g/a"], "source": ["f.h5", "f.h5", "g.h5"], "split": ["train", "test", "test"]}
+    rows = rows_of({"id": ["f/b", "g/a"], "split": ["test", "test"]})
+    failures = [Failure(id="", source="f.h5", stage=stage, error="")]
+    assert remembered(HALVES, rows, dataset(columns, absent={"x/a": "test"}), failures).get("absent", {}) == expected
