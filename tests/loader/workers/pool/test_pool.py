@@ -32,6 +32,7 @@ from loader.feed.reading.shared_memory import SharedMemory
 from loader.workers.messages import Ready, Task, packed, read_order, write_all
 from loader.workers.pool.pool import Pool
 from loader.workers.pool.shared import shared_pool
+from loader.workers.pool.slots import Slots
 from loader.workers.processes import Process
 from loader.workers.worker import Work
 from loader.workers.workers import Workers
@@ -396,9 +397,15 @@ def test_an_interrupt_while_processes_start_leaves_none_that_nobody_knows(manife
 
 
 @pytest.mark.usefixtures("threads_for_processes")
-@pytest.mark.parametrize("place", ["_join", "_dispatch", "_collect", "_hand_over", "_forget_others", "_start", "_note_batch", "_part"])
+@pytest.mark.parametrize(
+    ("kind", "place"),
+    [
+        *((Pool, name) for name in ("_join", "_dispatch", "_collect", "_forget_others", "_start", "_note_batch", "_part")),
+        *((Slots, name) for name in ("take", "hand_over")),
+    ],
+)
 def test_a_feed_may_be_collected_amid_anything(
-    make_workers: MakeWorkers, pool: Pool, manifest: Manifest, monkeypatch: pytest.MonkeyPatch, place: str
+    make_workers: MakeWorkers, pool: Pool, manifest: Manifest, monkeypatch: pytest.MonkeyPatch, kind: type, place: str
 ) -> None:
     stays = feed_of(manifest)
     workers = make_workers(stays, 2)
@@ -407,15 +414,15 @@ def test_a_feed_may_be_collected_amid_anything(
         other = feed_of(manifest, seed=seed)
         goes: list[Workers] = [make_workers(other)]
         check_batch(goes[0], other, 0, 0)
-        original = getattr(Pool, place)
+        original = getattr(kind, place)
 
-        def collected(self: Pool, *arguments: Any, goes: list[Workers] = goes, original: Any = original) -> Any:
+        def collected(self: Any, *arguments: Any, goes: list[Workers] = goes, original: Any = original) -> Any:
             goes.clear()
             gc.collect()
             return original(self, *arguments)
 
         with monkeypatch.context() as patch:
-            patch.setattr(Pool, place, collected)
+            patch.setattr(kind, place, collected)
             check_pass(workers, stays, seed)
             if place == "_part":
                 workers.close()
