@@ -15,7 +15,7 @@ from pathlib import Path
 
 import click
 
-from manifests.format.schema import COLUMNS
+from manifests.format.schema import ARRAY_COLUMNS, COLUMNS
 from prep.build.recipe.read_toml import sections
 from prep.cli.app import cli
 from prep.transforms.interface.transform import Transform
@@ -28,7 +28,7 @@ BEGIN, END = "<!-- generated: {name} -->", "<!-- end: {name} -->"
 def columns_table() -> str:
     """Return the manifest's columns as a Markdown table."""
     rows = ["| column | what | example | required |", "|---|---|---|---|"]
-    for column in COLUMNS:
+    for column in (*COLUMNS, *ARRAY_COLUMNS):
         example = f"`{column.example}`" if column.example else ""
         rows.append(f"| `{column.name}` | {column.description} | {example} | {'yes' if column.required else 'no'} |")
     return "\n".join(rows)

@@ -9,6 +9,7 @@ the order says which samples it has, their shards are read into its rows, and th
 where the batch is asked for, or ahead of that in threads or worker processes. The sequence walks through the passes as Keras asks.
 
 - `callbacks/`: `ResumeCallback` and `FeedMonitor`
+- `batches/`: what the sequences for Keras 3 and for legacy Keras share: arguments, walks, who makes the next batch
 - `doctor/`: `python -m loader.doctor`, and `stats()`: where the time goes
 - `workers/`: threads and processes that make batches ahead, in shared memory
 - `passes/`: which batch comes next, whoever asks for it

@@ -4,12 +4,14 @@ from .callbacks.keras_callbacks import FeedMonitor, ResumeCallback
 from .doctor.stats import Stats
 from .errors import (
     BatchIndexError,
+    DatasetChangedError,
     LabelError,
     LoaderError,
     OptionError,
     ResumeError,
     SamplesError,
     ShardError,
+    ShortageError,
     TransformError,
     WorkerError,
 )
@@ -17,6 +19,7 @@ from .sequence import ManifestSequence
 
 __all__ = [
     "BatchIndexError",
+    "DatasetChangedError",
     "FeedMonitor",
     "LabelError",
     "LoaderError",
@@ -26,6 +29,7 @@ __all__ = [
     "ResumeError",
     "SamplesError",
     "ShardError",
+    "ShortageError",
     "Stats",
     "TransformError",
     "WorkerError",

@@ -1,18 +1,21 @@
 """The errors of `loader`; catch `LoaderError` for all of them.
 
 LoaderError
-├── OptionError        an invalid argument (also a ValueError)
-├── BatchIndexError    a batch that the sequence does not have (also an IndexError)
-├── SamplesError       samples that cannot make one feed: none at all, unsafe IDs, packs, several shapes
-├── LabelError         labels that are missing, unknown or not of the label mode's kind
-├── ShardError         a shard that is missing, damaged, unsafe or of another shape or dtype
-├── ResumeError        a state to resume from that cannot be read, written or gone on with
-├── TransformError     a transform that cannot be sent to workers, or returned what no batch can be made of
-└── WorkerError        worker processes that died, hung or could not start
+├── OptionError          an invalid argument (also a ValueError)
+├── BatchIndexError      a batch that the sequence does not have (also an IndexError)
+├── SamplesError         samples that cannot make one feed: none at all, unsafe IDs, packs, several shapes
+├── LabelError           labels that are missing, unknown or not of the label mode's kind
+├── ShardError           a shard that is missing, damaged, unsafe or of another shape or dtype
+├── ShortageError        the system has run out of files or memory, or a file server is gone: no shard's fault, and never skipped
+├── DatasetChangedError  the dataset was built again, or changed otherwise, since its manifest was loaded
+├── ResumeError          a state to resume from that cannot be read, written or gone on with
+├── TransformError       a transform that cannot be sent to workers, or returned what no batch can be made of
+└── WorkerError          worker processes that died, hung or could not start
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -71,6 +74,30 @@ class ShardError(LoaderError):
 
     def __str__(self) -> str:
         return f"shard {self.path} of ID {self.id!r}: expected {self.expected}, found {self.found}; {self.advice}"
+
+
+class ShortageError(LoaderError):
+    """The system has run out of files or memory, or a file server is gone: no shard's fault, so `on_error="skip"` does not skip it.
+
+    Attributes:
+        what: could not be read.
+        errno: the system's number for it, as in the module `errno`.
+        advice: what to do.
+    """
+
+    def __init__(self, what: str, errno: int, advice: str) -> None:
+        # All are passed on, so that the exception can be pickled.
+        super().__init__(what, errno, advice)
+        self.what = what
+        self.errno = errno
+        self.advice = advice
+
+    def __str__(self) -> str:
+        return f"{self.what} cannot be read: {os.strerror(self.errno)}; that is not the shard's fault, so it is not skipped; {self.advice}"
+
+
+class DatasetChangedError(LoaderError):
+    """A dataset that is not the one any more whose manifest was loaded; the message names the manifest."""
 
 
 class TransformError(LoaderError):

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 
 import tf_keras
 
-from loader.batches import ManifestBatches
+from loader.batches.manifest_batches import ManifestBatches
 from loader.errors import OptionError
 from loader.feed.feed import Batch
 from loader.feed.index.index import Index
@@ -62,13 +62,13 @@ class ManifestSequence(ManifestBatches, tf_keras.utils.Sequence):  # type: ignor
         caller = _caller_of(self, "on_epoch_end")
         if caller is not None and isinstance(caller.f_locals.get("self"), tf_keras.utils.OrderedEnqueuer):
             return  # it says so when its last batch was taken, too early or too late; `fit` says it again
-        self._ledger.pause()
+        self._delivery.ledger.pause()
         ended = None if caller is None or not _is_keras(caller) else _ended_epoch(caller)
         if ended is None or not self._passes.finish(ended[0], goes_on=ended[1]):
             self._passes.end_epoch(self._limit)
 
-    def _assemble(self, index: Index, options: FeedOptions) -> None:
-        super()._assemble(index, options)
+    def _assemble(self, index: Index, options: FeedOptions, worker_options: WorkerOptions) -> None:
+        super()._assemble(index, options, worker_options)
         if len(self) != self.whole_pass:
             raise OptionError(f"{type(self).__name__} overrides __len__, and legacy Keras takes whole passes; use drop_remainder=True")
         self._walks: dict[FrameType, Iterator[Batch]] = {}
@@ -81,13 +81,13 @@ class ManifestSequence(ManifestBatches, tf_keras.utils.Sequence):  # type: ignor
         pool = _InPlaceOfPool(self, enqueuer)
         enqueuer.executor_fn = lambda _: pool
         given = WorkerOptions()
-        mine = self._worker_options
+        mine = self._delivery.options
         if (mine.workers, mine.use_multiprocessing, mine.max_queue_size) == (
             given.workers,
             given.use_multiprocessing,
             given.max_queue_size,
         ):
-            self._employ(
+            self._delivery.employ(
                 WorkerOptions(
                     workers=min(enqueuer.workers, _processors()),
                     use_multiprocessing=enqueuer.use_multiprocessing,

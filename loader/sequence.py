@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import keras
 import numpy as np
 
-from loader.batches import ManifestBatches
+from loader.batches.manifest_batches import ManifestBatches
 from loader.errors import OptionError
 from loader.feed.feed import Batch
 from loader.feed.targets.labels import are_sorted
@@ -75,12 +75,12 @@ class ManifestSequence(ManifestBatches, *_Bases):  # type: ignore[misc]  # Keras
             OptionError: Keras shares the data out among processes in a way that would not give each its part.
         """
         self._check_distribution()
-        self._ledger.pause()
+        self._delivery.ledger.pause()
         self._passes.begin_epoch()
 
     def on_epoch_end(self) -> None:
         """Note that an epoch ended; Keras calls it, or whoever asks for batches by number, to go on to the next pass."""
-        self._ledger.pause()
+        self._delivery.ledger.pause()
         self._passes.end_epoch(self._limit)
 
     def as_tf_dataset(self) -> Any:  # noqa: D102  # as in the class below

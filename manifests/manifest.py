@@ -16,6 +16,7 @@ from manifests.describe.counts import class_split_table, label_counts, number_sp
 from manifests.describe.notebook_html import manifest_html
 from manifests.describe.statistics import Moments, Normalization, mismatch, moments_of_labels, normalization_of, refusal
 from manifests.errors import ArrayFileError, ManifestError, UnknownNameError
+from manifests.files.filestate import FileState
 from manifests.format.metadata import ArraySpec, LabelKind, Metadata, common_array
 from manifests.format.names import SHARD_FOLDER, resolve_inside
 from manifests.format.npyfile import AnyArray, read_array, read_row
@@ -57,6 +58,7 @@ class Manifest:
     Attributes:
         root: the folder that paths are relative to.
         metadata: the content of `dataset.json`, empty when there is none.
+        source: the file that the rows were loaded from, as it was then; None for rows that were made in memory.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Manifest:
         classes: Mapping[str, tuple[str, ...]] | None = None,
         *,
         whole: Manifest | None = None,
+        source: FileState | None = None,
     ) -> None:
         """Take rows that `manifests.format.validation.validate` finds sound.
 
@@ -76,6 +79,7 @@ class Manifest:
             metadata: of the dataset.
             classes: label column -> class order to keep; what is missing is worked out from the rows.
             whole: the manifest that these rows were filtered from, which then decides every class order.
+            source: the file that the rows were loaded from, as it was before.
         """
         self._selection = rows if isinstance(rows, Selection) else None
         self._checked = rows if isinstance(rows, CheckedRows) else None
@@ -86,6 +90,7 @@ class Manifest:
         self.root = root
         self.metadata = metadata
         self._whole = whole
+        self.source = source
         self._classes = dict(classes or {})
         self._kinds: dict[str, LabelKind] = dict.fromkeys(self._classes, "class")
         for column, spec in metadata.labels.items():
@@ -142,6 +147,11 @@ class Manifest:
         if self._selection is not None and "table" not in vars(self):
             return self._selection.of.column(name).filter(mask_array(self._selection.keep))
         return self.table[name] if self._checked is None else self._checked.column(name)
+
+    @property
+    def whole(self) -> Manifest:
+        """The manifest that these rows were filtered from; itself if it has all rows."""
+        return self if self._whole is None else self._whole
 
     @property
     def _schema(self) -> pa.Schema:
@@ -305,7 +315,7 @@ class Manifest:
         if column is not None:
             for name in (names := [column] if isinstance(column, str) else list(column)):
                 self.column(name)
-            table = (self if self._whole is None else self._whole).table
+            table = self.whole.table
             pairs = [moments_of_labels(table, name, str(self.root)) for name in names]
             found = np.array(pairs, dtype=np.float32).T  # (columns, 2) -> (2, columns)
             mean, variance = found[:, 0] if isinstance(column, str) else found
@@ -317,7 +327,7 @@ class Manifest:
 
     def statistics_mismatch(self) -> str | None:
         """Say in what the statistics of `dataset.json` are not those of the dataset's rows; None if they are, or if there are none."""
-        return mismatch(self.metadata.statistics, (self if self._whole is None else self._whole).table)
+        return mismatch(self.metadata.statistics, self.whole.table)
 
     def where(
         self,
@@ -342,7 +352,7 @@ class Manifest:
             keep &= self._as_mask(condition(self.frame) if callable(condition) else condition)
         for name, wanted in columns.items():
             keep &= is_in(self.column(name), _strings(name, wanted))
-        return Manifest(Selection(self, keep), self.root, self.metadata, whole=self if self._whole is None else self._whole)
+        return Manifest(Selection(self, keep), self.root, self.metadata, whole=self.whole, source=self.source)
 
     def __contains__(self, id_: object) -> bool:
         """Return whether there is such an ID."""

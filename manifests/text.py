@@ -9,20 +9,19 @@ _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _ADDRESS = re.compile(r"(<[^<>]*) at 0x[0-9a-fA-F]+>")
 
 
-def terminal_text(text: str) -> str:
+def terminal_text(text: str, *, keep: str = "") -> str:
     r"""Return text in one line that a terminal shows as it is, for everything that is printed.
 
     Escaped, as in `\x1b`, are the Unicode categories Cc (control characters), Cf (invisible ones, which can reverse the order of what
     follows), Zl and Zp (line and paragraph separators), and Cs (bytes that are no UTF-8). Text that is written to a file stays as it is.
+
+    Args:
+        text: of anything.
+        keep: characters that stay: `"\n"` for a text of several lines, in which whatever comes from outside was made one line already.
     """
     if text.isascii() and text.isprintable():
         return text
-    return "".join(repr(c)[1:-1] if unicodedata.category(c) in _UNSAFE else c for c in text)
-
-
-def terminal_lines(text: str) -> list[str]:
-    r"""Return the lines of a text that ends them by `\n`, each as `terminal_text` has it."""
-    return list(map(terminal_text, text.removesuffix("\n").split("\n")))
+    return "".join(repr(c)[1:-1] if c not in keep and unicodedata.category(c) in _UNSAFE else c for c in text)
 
 
 def without_addresses(text: str) -> str:

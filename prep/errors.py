@@ -84,7 +84,7 @@ class StageError(ItemError):
     """One raw item that cannot be used, and where on its way it failed.
 
     Attributes:
-        stage: `read` or `transform`.
+        stage: `read`, `transform` or `write`.
     """
 
     def __init__(self, stage: str, message: str) -> None:

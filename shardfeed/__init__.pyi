@@ -2,6 +2,7 @@
 
 from loader import (
     BatchIndexError,
+    DatasetChangedError,
     FeedMonitor,
     LabelError,
     LoaderError,
@@ -11,6 +12,7 @@ from loader import (
     ResumeError,
     SamplesError,
     ShardError,
+    ShortageError,
     Stats,
     TransformError,
 )
@@ -77,6 +79,7 @@ __all__ = [
     "Change",
     "Conflict",
     "ConflictError",
+    "DatasetChangedError",
     "Difference",
     "Failure",
     "FeedMonitor",
@@ -105,6 +108,7 @@ __all__ = [
     "SamplesError",
     "ShardError",
     "ShardOptions",
+    "ShortageError",
     "SilentReporter",
     "SourceError",
     "SourceOptions",

@@ -126,7 +126,7 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras s
             )
         if self._progress.step:
             # Keras has just reset them.
-            put_back(self._restored.groups[METRICS], self.model.metrics_variables, _to_numpy)
+            put_back(self._restored.groups.get(METRICS, ()), self.model.metrics_variables, _to_numpy)
         if self._progress.begins_walk(self._walk):
             self._ask_where_the_walk_begins()
         else:
@@ -234,7 +234,8 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras s
 
     def _put_back_variables(self, state: State) -> None:
         left = {RANDOM} if state.progress.step else {RANDOM, METRICS}
-        stored = {name: items for name, items in state.groups.items() if name not in left}
+        stored = {METRICS: ()} | dict(state.groups)  # of a file that lacks them, they are other metrics
+        stored = {name: items for name, items in stored.items() if name not in left}
         groups = self._groups_like(stored)
         if mismatches(stored, groups):
             optimizer = getattr(self.model, "optimizer", None)

@@ -25,20 +25,21 @@ from typing import Any, BinaryIO, NoReturn
 import numpy as np
 
 from loader.callbacks.progress import Progress
+from loader.callbacks.resume_head import FORMAT, VERSION, check_array, parse_head
 from loader.errors import OptionError, ResumeError
 from loader.feed.identity import Identity
+from manifests.errors import ArrayFileError
 from manifests.files.atomic import TEMPORARY_PREFIX, replacing
-from manifests.format.npyfile import AnyArray
+from manifests.format.npyfile import AnyArray, read_stream
 
 STATE_NAME = "state.npz"
 """The file in the folder."""
 
 _ENTRY = "state.json"
-_FORMAT = "shardfeed resume"
-_VERSION = 1
 _EPOCH_OF_ZIP = (1980, 1, 1, 0, 0, 0)
 
 _DAMAGE = (
+    ArrayFileError,
     zipfile.BadZipFile,
     zlib.error,
     struct.error,
@@ -145,6 +146,8 @@ class ResumeFolder:
                     return _read(file)
             except _DAMAGE as error:
                 self._refuse(f"is damaged ({type(error).__name__}: {error})", error)
+            except MemoryError as error:
+                self._refuse("needs more memory than there is, or is damaged", error)
             except OSError as error:
                 if error.errno != errno.EINVAL:
                     raise
@@ -185,8 +188,8 @@ class ResumeFolder:
 
 def _write(file: BinaryIO, state: State) -> None:
     head = {
-        "format": _FORMAT,
-        "version": _VERSION,
+        "format": FORMAT,
+        "version": VERSION,
         "identity": state.identity,
         "number": state.progress.number,
         "epoch": state.progress.epoch,
@@ -212,18 +215,18 @@ def _write(file: BinaryIO, state: State) -> None:
 
 def _read(file: BinaryIO) -> State:
     with zipfile.ZipFile(file) as archive:
+        for entry in archive.infolist():
+            # A save compresses nothing, so no entry is larger than the file.
+            if entry.compress_type != zipfile.ZIP_STORED or entry.file_size > os.fstat(file.fileno()).st_size:
+                raise ValueError(f"its entry {entry.filename!r:.60} is compressed, or larger than the file")
         # Read as a whole, an entry's checksum is compared before anything looks at it.
-        head = json.loads(archive.read(_ENTRY))
-        if not isinstance(head, dict) or head.get("format") != _FORMAT:
-            raise ValueError(f"it does not say {_FORMAT!r}")
-        if head["version"] != _VERSION:
-            raise ValueError(f"it is of version {head['version']}, and this is version {_VERSION}")
+        head = parse_head(archive.read(_ENTRY))
         groups = {group: list(_arrays(archive, group, items)) for group, items in head["groups"].items()}
     return State(
-        identity=dict(head["identity"]),
+        identity=head["identity"],
         progress=Progress(number=head["number"], epoch=head["epoch"], step=head["step"]),
         steps=head["steps"],
-        upcoming=head.get("upcoming"),
+        upcoming=head["upcoming"],
         is_complete=head["is_complete"],
         is_stopped=head["is_stopped"],
         epochs=head["epochs"],
@@ -234,9 +237,9 @@ def _read(file: BinaryIO) -> State:
 
 def _arrays(archive: zipfile.ZipFile, group: str, items: Iterable[Mapping[str, Any]]) -> Iterator[NamedArray]:
     for i, item in enumerate(items):
-        array = np.lib.format.read_array(io.BytesIO(archive.read(_array_entry(group, i))), allow_pickle=False)
-        if list(array.shape) != item["shape"]:
-            raise ValueError(f"{item['name']} has shape {array.shape} instead of {item['shape']}")
+        name = _array_entry(group, i)
+        array = read_stream(io.BytesIO(archive.read(name)), name)
+        check_array(item, array)
         yield NamedArray(name=item["name"], dtype=item["dtype"], array=array)
 
 

@@ -25,7 +25,7 @@ from loader.feed.targets.labels import LABEL_MODES
 from loader.feed.transforms import Transform
 from manifests.errors import ManifestError, UnknownNameError
 from manifests.storage.store import load_manifest
-from manifests.text import terminal_lines, terminal_text
+from manifests.text import terminal_text
 
 DONE, DATA_PROBLEM, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -60,7 +60,7 @@ def run(arguments: Sequence[str]) -> int:
         return _failed(str(error), DATA_PROBLEM)
     except KeyboardInterrupt:
         return _failed("interrupted", INTERRUPTED)
-    sys.stdout.write(json.dumps(result, indent=2) + "\n" if given.as_json else "\n".join(terminal_lines(_page(result))) + "\n")
+    sys.stdout.write(json.dumps(result, indent=2) + "\n" if given.as_json else terminal_text(_page(result), keep="\n"))
     return DONE
 
 
@@ -255,5 +255,5 @@ def _say(text: str) -> None:
 
 
 def _failed(message: str, code: int) -> int:
-    sys.stderr.write("\n".join(terminal_lines(f"error: {message}")) + "\n")
+    sys.stderr.write(terminal_text(f"error: {message}\n", keep="\n"))
     return code

@@ -16,11 +16,11 @@ import numpy as np
 from loader.feed.feed import Feed, Key
 from loader.feed.index.index import Index
 from loader.feed.options import FeedOptions
-from loader.feed.reading.shard_file import OPEN_FLAGS
+from loader.feed.reading.folders import Folders
 from loader.feed.reading.shard_reader import ShardReader
 from loader.feed.transforms import Transform, Transforms
 from loader.feed.tree import leaves
-from loader.workers.pool import Pool
+from loader.workers.pool.pool import Pool
 from loader.workers.workers import Workers
 
 STAGES = ("open", "read", "transform", "copy", "hand-over")
@@ -86,6 +86,7 @@ class Bench:
         self._feed = Feed(index, options, Transforms(sample=transform))
         self._timed_feed = Feed(index, options, Transforms(sample=self._timed))
         self._reader = ShardReader(index, varied=self._feed.shape is None)
+        self._folders = Folders(index.root)
         self.keys: list[Key] = []
         self.samples = self.batch_bytes = 0
         spent = 0.0
@@ -145,7 +146,8 @@ class Bench:
 
     def close(self) -> None:
         """Close what was opened."""
-        self._reader.close()
+        self._reader.let_go()
+        self._folders.let_go()
 
     def _rate(self, take: Callable[[Key, Sequence[Key]], Any]) -> float:
         self._forget_if_cold(self.keys)
@@ -168,12 +170,8 @@ class Bench:
         return [statistics.median(spent[1:] or spent)] * len(spent)
 
     def _open(self, paths: Sequence[bytes]) -> None:
-        root = os.open(self._index.root, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            for path in paths:
-                os.close(os.open(path, OPEN_FLAGS, dir_fd=root))
-        finally:
-            os.close(root)
+        for path in paths:
+            os.close(self._folders.open(path))
 
     def _whole(self, key: Key) -> None:
         self._timed_feed.batch(*key)
@@ -197,17 +195,13 @@ class Bench:
 
     def _files(self, keys: Sequence[Key]) -> Any:
         """Yield an open descriptor of each shard of some batches."""
-        root = os.open(self._index.root, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            for key in keys:
-                for path in self._index.paths.take_bytes(self._feed.positions(*key)):
-                    file = os.open(path, OPEN_FLAGS, dir_fd=root)
-                    try:
-                        yield file
-                    finally:
-                        os.close(file)
-        finally:
-            os.close(root)
+        for key in keys:
+            for path in self._index.paths.take_bytes(self._feed.positions(*key)):
+                file = self._folders.open(path)
+                try:
+                    yield file
+                finally:
+                    os.close(file)
 
 
 class _Timed:

@@ -175,6 +175,10 @@ class Feed:
         slot.clear()
         return self._produced(pass_, batch, _SlotMemory(self._reader, slot, self.options.batch_size))
 
+    def let_go(self) -> None:
+        """Close the folders and give up memory that waits to be used again; the next batch gets both anew."""
+        self._reader.let_go()
+
     def _look_ahead(self, following: Key | None) -> None:
         if following is not None and self._reader.is_cold:
             self._reader.announce(self.positions(*following))

@@ -36,7 +36,7 @@ class Companion:
         self._is_alone = _processors() == 1
 
     def take(self, key: Key, ahead: Iterable[Key]) -> Produced:
-        """Return a batch, and have others made ahead (see `loader.workers.pool.Pool.take`).
+        """Return a batch, and have others made ahead (see `loader.workers.pool.pool.Pool.take`).
 
         Args:
             key: the batch wanted now.
@@ -64,6 +64,11 @@ class Companion:
         """Use the process no longer; the next `take` starts another one."""
         self._helps = False
         self._workers.close()
+
+    def let_go(self) -> None:
+        """Do the same without waiting for anybody who uses it."""
+        self._helps = False
+        self._workers.let_go()
 
     @property
     def ready(self) -> int:

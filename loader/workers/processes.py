@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import subprocess
 import sys
 import time
@@ -17,6 +18,11 @@ from loader.workers.messages import Order, Replies, packed, write_all
 
 END_SECONDS = 2.0
 """How long processes may take to end by themselves, all of them together."""
+
+START_SECONDS = 60.0
+"""How long a worker may take to start, on whatever machine and however busy."""
+
+_READ_BYTES = 65_536
 
 _BOOTSTRAP = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from loader.workers.worker import run; run(*map(int, sys.argv[2:]))"
 
@@ -71,6 +77,12 @@ class Process:
     leaves: bool = False
     since: float = 0.0
 
+    @property
+    def deadline(self) -> float:
+        """When a worker that has something to do counts as hung, as `time.monotonic` counts."""
+        timeout = self.queue[0].timeout
+        return self.since + (timeout if self.ready else max(timeout, START_SECONDS))
+
     def tell(self, *orders: Order) -> None:
         """Send orders; a worker that is dead shows it at its other pipe."""
         try:
@@ -121,6 +133,19 @@ def start_process(processes: list[Process], number: int, memory: SharedMemory, p
     finally:
         task_read.close()
         reply_write.close()
+
+
+def wait_for(processes: list[Process], seconds: float) -> list[tuple[Process, bytes]]:
+    """Wait until workers say something, or end, for so many seconds at most.
+
+    Returns:
+        What each of them said, nothing of one that has ended.
+    """
+    poll = select.poll()
+    by_descriptor = {process.replies.fileno(): process for process in processes}
+    for descriptor in by_descriptor:
+        poll.register(descriptor, select.POLLIN)
+    return [(by_descriptor[descriptor], os.read(descriptor, _READ_BYTES)) for descriptor, _ in poll.poll(seconds * 1000)]
 
 
 def _pipe() -> tuple[FileIO, FileIO]:

@@ -30,7 +30,7 @@ class Threads:
         self._futures: dict[Key, Future[Produced]] = {}
 
     def take(self, key: Key, ahead: Iterable[Key]) -> Produced:
-        """Return a batch, and have others made ahead (see `loader.workers.pool.Pool.take`).
+        """Return a batch, and have others made ahead (see `loader.workers.pool.pool.Pool.take`).
 
         Raises:
             ShardError, TransformError, BatchIndexError: as for `Feed.batch`.
@@ -53,12 +53,21 @@ class Threads:
             return self._feed.batch(*key)
 
     def close(self) -> None:
-        """End the threads; the next `take` starts new ones."""
+        """End the threads, and wait for it; the next `take` starts new ones."""
+        self._end(waits=True)
+
+    def let_go(self) -> None:
+        """End the threads, each as soon as it has read the batch it is at; the next `take` starts new ones."""
+        self._end(waits=False)
+
+    def _end(self, *, waits: bool) -> None:
+        if os.getpid() != self._owner:
+            return
         with self._lock:
-            if self._executor is not None:
-                self._executor.shutdown(wait=True, cancel_futures=True)
-            self._executor = None
+            executor, self._executor = self._executor, None
             self._futures.clear()
+        if executor is not None:
+            executor.shutdown(wait=waits, cancel_futures=True)
 
     @property
     def ready(self) -> int:

@@ -6,8 +6,9 @@ import weakref
 from collections.abc import Iterable
 
 from loader.feed.feed import Feed, Key, Produced
-from loader.workers.pool import Pool, shared_pool
-from loader.workers.pool_member import TIMEOUT_SECONDS, Member
+from loader.workers.pool.member import TIMEOUT_SECONDS, Member
+from loader.workers.pool.pool import Pool
+from loader.workers.pool.shared import shared_pool
 
 
 class Workers:
@@ -28,7 +29,7 @@ class Workers:
         weakref.finalize(self, self._pool.part_soon, self._member)
 
     def take(self, key: Key, ahead: Iterable[Key]) -> Produced:
-        """Return a batch, and have others made ahead (see `loader.workers.pool.Pool.take`)."""
+        """Return a batch, and have others made ahead (see `loader.workers.pool.pool.Pool.take`)."""
         return self._pool.take(self._member, key, ahead)
 
     def are_ready(self) -> bool:
@@ -43,6 +44,10 @@ class Workers:
     def close(self) -> None:
         """Use the processes no longer, which ends them if nobody else does; the next `take` starts new ones."""
         self._pool.part(self._member)
+
+    def let_go(self) -> None:
+        """Do the same without waiting for anybody who uses them."""
+        self._pool.part_soon(self._member)
 
     @property
     def process_ids(self) -> list[int]:

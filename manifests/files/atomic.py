@@ -15,13 +15,16 @@ from manifests.files.regularfile import opened_folder
 TEMPORARY_PREFIX = ".tmp-"
 """Names that begin so are unfinished files; nothing reads them."""
 
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+
 
 @contextlib.contextmanager
 def replacing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
     """Give a file to write to that takes the place of `path` when the block ends without an error.
 
     The bytes go to a temporary name in the same folder, are flushed to the disk, and are renamed; then the folder is
-    flushed. The temporary name does not grow with the file's own, so a name of the greatest length can be written.
+    flushed. The temporary name does not grow with the file's own, so a name of the greatest length can be written. What was written
+    can be mapped before the block ends.
 
     Args:
         path: of the file.
@@ -33,7 +36,7 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
     temporary = TEMPORARY_PREFIX + secrets.token_hex(8)
     with opened_folder(path.parent) as folder:
         try:
-            with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, 0o666, dir_fd=folder)) as file:
+            with os.fdopen(os.open(temporary, _NEW, 0o666, dir_fd=folder), "wb") as file:
                 yield file
                 file.flush()
                 if durable:

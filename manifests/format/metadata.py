@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -129,9 +129,9 @@ def write_metadata(metadata: Metadata, path: Path) -> None:
     """
     raw: dict[str, Any] = {"schema_version": SCHEMA_VERSION}
     if metadata.array is not None:
-        raw["array"] = _array_as_dict(metadata.array)
+        raw["array"] = asdict(metadata.array)
     if metadata.arrays:
-        raw["arrays"] = {name: _array_as_dict(spec) for name, spec in metadata.arrays.items()}
+        raw["arrays"] = {name: asdict(spec) for name, spec in metadata.arrays.items()}
     raw["labels"] = {name: _label_as_dict(spec) for name, spec in metadata.labels.items()}
     raw |= {
         key: dict(value)
@@ -166,10 +166,6 @@ def _parse(raw: object, say: _Say) -> Metadata:
         splits=_object(raw, "splits", say),
         statistics=_object(raw, "statistics", say),
     )
-
-
-def _array_as_dict(spec: ArraySpec) -> dict[str, Any]:
-    return {"shape": spec.shape, "dtype": spec.dtype}
 
 
 def _parse_arrays(raw: dict[str, Any], say: _Say) -> dict[str, ArraySpec]:

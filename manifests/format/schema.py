@@ -95,7 +95,7 @@ def array_column(name: str, field: str) -> str:
 def is_array_column(column: str) -> bool:
     """Return whether a column has the name of one of a further array."""
     name, _, field = column.rpartition(".")
-    return field in ARRAY_FIELDS and array_name_problem(name) is None
+    return bool(name) and field in ARRAY_FIELDS and array_name_problem(name) is None
 
 
 def is_contract_column(column: str) -> bool:

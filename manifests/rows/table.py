@@ -265,11 +265,20 @@ def _encoded(column: pa.ChunkedArray) -> pa.Array:
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    text = arrow.pa.large_string()
+    plain = arrow.pa.large_string()
     if not is_dictionary(column):
-        return column.cast(text)
-    # In half the time of a cast of the column.
-    return arrow.pa.chunked_array([chunk.dictionary.cast(text).take(chunk.indices) for chunk in column.chunks], type=text)
+        return column.cast(plain)
+    # By `take`, in a third of the time of a cast of the column.
+    return arrow.pa.chunked_array([part for chunk in column.chunks for part in _decoded(chunk)], type=plain)
+
+
+def _decoded(chunk: pa.DictionaryArray) -> list[pa.Array]:
+    """Return a dictionary's rows as strings; where all are one value, as shape and dtype often, in pieces that share their memory."""
+    values, step = chunk.dictionary.cast(arrow.pa.large_string()), arrow.ROWS_AT_ONCE
+    if len(values) > 1 or len(chunk) <= step:
+        return [values.take(chunk.indices)]
+    piece = values.take(chunk.indices.slice(0, step))
+    return [piece] * (len(chunk) // step) + [piece.slice(0, len(chunk) % step)]
 
 
 def _is_text_or_number(kind: Any) -> bool:

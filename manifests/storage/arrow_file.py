@@ -55,8 +55,7 @@ def write_cache(rows: pa.Table, stamp: Mapping[str, Any], path: Path) -> None:
         with arrow.ipc.new_file(file, rows.schema) as writer:
             writer.write_table(rows.combine_chunks())
         file.flush()
-        with open(file.name, "rb") as written:
-            content = _mapped(written)
+        content = _mapped(file)
         columns = {name: list(_pieces(column, content)) for name, column in zip(rows.column_names, _table(content).columns, strict=True)}
         sums = {"version": _VERSION, "stamp": stamp, "columns": columns, "others": _sum_of_others(content, columns)}
         about = json.dumps(sums).encode()

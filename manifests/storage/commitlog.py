@@ -100,7 +100,7 @@ def check_folders(root: Path, ids: Mapping[str, Sequence[pa.ChunkedArray]]) -> N
     folders = (folder for base, columns in ids.items() for folder in _folders_of(base, *columns))
     led_out = next((folder for folder in folders if resolve_inside(root, folder) is None), None)
     if led_out is not None:
-        raise OSError(errno.ELOOP, "it leads out of the dataset through a link; remove the link", os.fspath(root / led_out))
+        raise OSError(errno.ELOOP, "leads out of the dataset through a link; remove it", os.fspath(root / led_out))
 
 
 def finish_if_begun(root: Path) -> None:

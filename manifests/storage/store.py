@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from manifests.errors import InvalidManifestError, NoManifestError, Problem
 from manifests.files.atomic import replacing
+from manifests.files.filestate import FileState
 from manifests.files.regularfile import open_regular
 from manifests.format.metadata import Metadata, read_metadata
 from manifests.format.schema import MANIFEST_NAME, METADATA_NAME, PARQUET_NAME, ordered_columns
@@ -50,15 +51,15 @@ def load_manifest(path: str | Path) -> Manifest:
         file = path / PARQUET_NAME
     if not file.is_file():
         raise NoManifestError(f"{file}: no manifest there; expected a dataset folder with {MANIFEST_NAME}, or a CSV or Parquet file")
-    root = file.parent
+    root, source = file.parent, FileState.of(file)
     metadata_file = root / METADATA_NAME
     metadata = read_metadata(metadata_file) if metadata_file.is_file() else Metadata()
     if file.suffix in arrow_parquet.SUFFIXES:
-        return Manifest(_read_parquet(file, metadata), root, metadata)
+        return Manifest(_read_parquet(file, metadata), root, metadata, source=source)
     kept = cached_rows(file, lambda: _read(file, metadata))
     if kept is None or not labels_are_known(kept, kept.schema.names, metadata):
-        return Manifest(_read(file, metadata), root, metadata)
-    return Manifest(kept, root, metadata)
+        kept = _read(file, metadata)
+    return Manifest(kept, root, metadata, source=source)
 
 
 def write_manifest(rows: pd.DataFrame | pa.Table, path: str | Path) -> None:

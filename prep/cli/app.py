@@ -13,7 +13,7 @@ from importlib import import_module
 import click
 
 from manifests.errors import ManifestError
-from manifests.text import terminal_lines
+from manifests.text import terminal_text
 from prep.cli.output import DATA_PROBLEM, DONE, INTERRUPTED, TERMINATED, WRONG_USAGE
 from prep.errors import PrepError, UsageError
 from prep.parallel.interrupts import COMPLETED, GOES_ON, KEPT, Terminated, sigterm_raises
@@ -74,8 +74,7 @@ def _kept_by(error: BaseException) -> str:
 
 
 def _failed(arguments: Sequence[str], message: str, code: int) -> int:
-    for line in terminal_lines(f"error: {message}"):
-        write_stderr(line)
+    write_stderr(terminal_text(f"error: {message}", keep="\n"))
     if "--json" in arguments:
         click.echo(json.dumps({"error": message, "exit_code": code}, ensure_ascii=True, indent=2))
     return code

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import click
 
-from manifests.text import terminal_lines
+from manifests.text import terminal_text
 from prep.cli.flags.data_options import PATH
 from prep.cli.output import DATA_PROBLEM, DONE, answer, json_option
 from prep.datasets.diff.diff import diff_datasets, difference_text
@@ -76,7 +76,7 @@ def merge(
     except ConflictError as error:
         if not as_json:
             raise
-        write_stderr("\n".join(terminal_lines(f"error: {error}")))
+        write_stderr(terminal_text(f"error: {error}", keep="\n"))
         told = {"error": error.message, "exit_code": DATA_PROBLEM, "conflicts": list(error.conflicts)}
         click.echo(json.dumps(told, default=vars, ensure_ascii=True, indent=2))
         return DATA_PROBLEM

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from manifests.text import terminal_lines
+from manifests.text import terminal_text
 
 DONE, DATA_PROBLEM, WRONG_USAGE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 
@@ -19,5 +19,4 @@ def answer(result: dict[str, Any], text: str, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(result, default=vars, ensure_ascii=True, indent=2))
     else:
-        for line in terminal_lines(text):
-            click.echo(line)
+        click.echo(terminal_text(text, keep="\n").removesuffix("\n"))

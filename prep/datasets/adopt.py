@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -18,20 +19,22 @@ from manifests.format.schema import MANIFEST_NAME, METADATA_NAME, format_shape
 from manifests.manifest import Manifest
 from manifests.rows import arrow
 from manifests.rows.buffers import positions_of, string_array
-from manifests.rows.table import blank, distinct, rows_of
+from manifests.rows.table import blank, distinct, rows_of, strings
 from manifests.storage.commitlog import finish_if_begun
 from manifests.storage.store import load_manifest
 from manifests.verification.verify import file_sha256
+from prep.build.commit.array_files import array_specs
 from prep.build.plan.labels import check_labels, label_kind, label_specs
 from prep.build.plan.row_owners import owners_of
 from prep.build.recipe.options import filled_splits
 from prep.build.stage.stage import work_area
+from prep.datasets.adopted_arrays import Described, further_columns, further_paths
 from prep.errors import SourceError, UsageError
 from prep.parallel.executors import default_workers
 from prep.progress.report import Reporter, StderrReporter
 from prep.readers.arrays import ArrayReader
 from prep.sources.files import FolderFiles, column_of_paths, list_files, without_raw_suffix
-from prep.sources.items import COLUMN, Item, column_names, each_item, items_table, sorted_by_id
+from prep.sources.items import COLUMN, column_names, items_table, sorted_by_id
 from prep.sources.listing import Listing
 from prep.sources.table import list_table
 from prep.sources.table_options import TableOptions
@@ -63,7 +66,7 @@ def adopt(folder: str | Path, labels: str | Path, options: AdoptOptions | None =
     """Write `manifest.csv` and `dataset.json` beside arrays that exist already. Safe to repeat.
 
     Args:
-        folder: with `<ID>.npy` files, in sub-folders too if need be.
+        folder: with `<ID>.npy` files, in sub-folders too if need be; `arrays/<name>/<ID>.npy` are further arrays of these samples.
         labels: a CSV, TSV or Parquet table of IDs and labels, or a JSON object from ID to label.
         options: how to adopt.
         report: where notes and progress go; stderr by default.
@@ -83,13 +86,16 @@ def adopt(folder: str | Path, labels: str | Path, options: AdoptOptions | None =
     splits = filled_splits(options.splits, old.metadata.splits if old else {})
     files = list_files(folder)
     found, stats = files.raw[ArrayReader.name], files.stats[ArrayReader.name]
-    kept = [position for position, path in enumerate(found) if path.endswith(".npy")]
+    npy = [path for path in found if path.endswith(".npy")]
+    further = further_paths(npy)
+    main = set(npy).difference(further)
+    kept = [position for position, path in enumerate(found) if path in main]
     paths = [found[position] for position in kept]
     arrays = FolderFiles(raw={ArrayReader.name: paths}, stats={ArrayReader.name: stats[kept]})
     if not paths:
         raise SourceError(f"{folder}: no .npy files below it")
-    if len(paths) < len(found):
-        report.note(f"ignored: {counted(len(found) - len(paths), '.npz file')}; a shard is a .npy file (see prep build-shards)")
+    if len(npy) < len(found):
+        report.note(f"ignored: {counted(len(found) - len(npy), '.npz file')}; a shard is a .npy file (see prep build-shards)")
     listing = list_table(
         labels, folder, arrays, _table_options(labels, replace(options.table, other_columns=splits.columns if splits else ()))
     )
@@ -103,12 +109,13 @@ def adopt(folder: str | Path, labels: str | Path, options: AdoptOptions | None =
     known = old.metadata.labels if old else {}
     for note in check_labels(listing, known):
         report.note(note)
-    rows = sorted_by_id(_rows(folder, items, report))
+    rows = sorted_by_id(_rows(folder, items, further, report))
     if splits is not None:
         stratify = label_kind(rows["label"], known.get("label"), listing.label_kinds.get("label")) == "class"
         rows = assign_split_columns(rows, splits, old, report, items, owners_of(rows, items), stratify=stratify)
     metadata = Metadata(
         array=common_array(distinct(rows["shape"]), distinct(rows["dtype"])),
+        arrays=array_specs(rows),
         labels=label_specs(rows, listing, known),
         recipe=_ADOPTED,
         splits=remembered(splits, rows, old, []) if splits else {},
@@ -167,8 +174,14 @@ def _together(items: pa.Table, unlabelled: list[str]) -> pa.Table:
     return arrow.pa.concat_tables([items, others.cast(items.schema)])
 
 
-def _rows(folder: Path, items: pa.Table, report: Reporter) -> pa.Table:
+def _rows(folder: Path, items: pa.Table, further: Sequence[str], report: Reporter) -> pa.Table:
     """Read every array's header and checksum, and return the rows of the manifest.
+
+    Args:
+        folder: of the arrays.
+        items: the samples.
+        further: paths of their further arrays.
+        report: shows the bar.
 
     Raises:
         SourceError: arrays that cannot be used; all are listed.
@@ -177,8 +190,8 @@ def _rows(folder: Path, items: pa.Table, report: Reporter) -> pa.Table:
     problems: list[str] = []
     with ThreadPoolExecutor(default_workers()) as executor, report.progress(len(items), "adopt") as advance:
         for start in range(0, len(items), arrow.ROWS_AT_ONCE):
-            described: list[tuple[str, str, str]] = []
-            for outcome in executor.map(partial(_describe, folder), each_item(items.slice(start, arrow.ROWS_AT_ONCE))):
+            described: list[Described] = []
+            for outcome in executor.map(partial(_describe, folder), strings(items["source"].slice(start, arrow.ROWS_AT_ONCE))):
                 advance(1)
                 if isinstance(outcome, str):
                     problems.append(outcome)
@@ -186,18 +199,19 @@ def _rows(folder: Path, items: pa.Table, report: Reporter) -> pa.Table:
                     described.append(outcome)
             for blocks, values in zip(found.values(), zip(*described, strict=True), strict=False):
                 blocks.append(string_array(values))
+        more = further_columns(items["id"], further, partial(_describe, folder), executor) if further and not problems else {}
     if problems:
         raise SourceError(f"{counted(len(problems), 'array')} cannot be used:", problems)
     columns = {name: items[COLUMN + name] for name in column_names(items)}
     described_columns = {name: arrow.pa.chunked_array(blocks) for name, blocks in found.items()}
-    return rows_of({"id": items["id"], "label": items["label"], **columns, "path": items["source"], **described_columns})
+    return rows_of({"id": items["id"], "label": items["label"], **columns, "path": items["source"], **described_columns, **more})
 
 
-def _describe(folder: Path, item: Item) -> tuple[str, str, str] | str:
+def _describe(folder: Path, source: str) -> Described | str:
     """Return shape, dtype and checksum of an array, or what is wrong with it."""
-    path = resolve_inside(folder, item.source)
+    path = resolve_inside(folder, source)
     if path is None:
-        return f"{item.source}: is outside {folder} once symbolic links are followed; a dataset must contain its own files"
+        return f"{source}: is outside {folder} once symbolic links are followed; a dataset must contain its own files"
     try:
         header = read_file_header(path)
         return format_shape(header.shape), header.dtype.name, file_sha256(path)

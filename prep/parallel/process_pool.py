@@ -9,9 +9,20 @@ from concurrent.futures import Executor
 from prep.errors import WorkerError
 from prep.parallel.fork import interrupts_blocked
 from prep.parallel.interrupts import held_off
-from prep.parallel.watchdog import Watch
+from prep.parallel.watchdog import SEMAPHORE_FOLDER, Watch, is_semaphore
 
 _NO_ROOM = (errno.EAGAIN, errno.ENOMEM)
+
+_SEMAPHORES = "/dev/shm"  # noqa: S108  # where Linux keeps the semaphores by which processes share a queue
+
+
+def _semaphores() -> set[str]:
+    """Return the names of loky's semaphores of this process."""
+    try:
+        names = os.listdir(SEMAPHORE_FOLDER)
+    except OSError:  # no such folder, as on macOS
+        return set()
+    return {name for name in names if is_semaphore(name) and name.split("-")[1] == str(os.getpid())}
 
 
 class ProcessPool:
@@ -34,6 +45,7 @@ class ProcessPool:
 
         self.end(kill=True)
         context = StartContext()
+        before = _semaphores()
         try:
             with safe_path(), held_off(note=None), context.first_processes(fresh=fresh), interrupts_blocked():
                 executor: Executor = ProcessPoolExecutor(
@@ -41,7 +53,14 @@ class ProcessPool:
                 )
                 self._executor = executor
                 executor.submit(os.getpid)  # starts the processes, which inherit what is blocked
+                if self._watch is not None:
+                    self._watch.note_semaphores(_semaphores() - before)
         except OSError as error:
+            if error.errno == errno.ENOSPC and _is_full(_SEMAPHORES):
+                raise WorkerError(
+                    f"worker processes cannot be started: {_SEMAPHORES} is full, and they need a few KB there; delete what is left in it, "
+                    "make it larger (docker run --shm-size), or pass --workers 1"
+                ) from error
             if error.errno not in _NO_ROOM:  # what was printed is written out before, and may meet a closed pipe
                 raise
             raise WorkerError(
@@ -55,3 +74,11 @@ class ProcessPool:
         if self._executor is not None:
             self._executor.shutdown(wait=True, kill_workers=kill)  # type: ignore[call-arg]  # loky's own argument
             self._executor = None
+
+
+def _is_full(folder: str) -> bool:
+    try:
+        status = os.statvfs(folder)
+    except OSError:
+        return False
+    return not (status.f_bavail and status.f_favail)

@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import takewhile
@@ -27,6 +27,12 @@ _ALIVE = "alive"
 """In a watch's folder: locked for as long as anybody needs it."""
 
 _STOP = "stop"
+
+_SEMAPHORES = "semaphores"
+"""In a watch's folder: names of loky's semaphores, which outlive processes that are killed all at once."""
+
+SEMAPHORE_FOLDER = Path("/dev/shm")  # noqa: S108  # where Linux has them; elsewhere nobody can list them
+"""Where named semaphores are files."""
 
 _SLACK = 8
 """The clock is set anew once an eighth of the limit has passed: setting it starts a thread, which for every item would cost more than
@@ -54,6 +60,11 @@ class Watch:
     def stop(self) -> None:
         """Tell the workers to begin no further item."""
         (self.folder / _STOP).touch()
+
+    def note_semaphores(self, names: Iterable[str]) -> None:
+        """Let whoever finds the folder left by a killed process group remove these, too."""
+        with open(self.folder / _SEMAPHORES, "a", encoding="utf-8") as file:
+            file.writelines(f"{name}\n" for name in names)
 
     def take_late(self) -> frozenset[str]:
         """Return the IDs at which workers have ended themselves since the last call."""
@@ -84,7 +95,19 @@ def _remove_left_ones() -> None:
             if folder.lstat().st_uid == os.geteuid() and not folder.is_symlink():
                 with open(folder / _ALIVE, "rb") as alive:
                     fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    _remove_semaphores(folder / _SEMAPHORES)
                     shutil.rmtree(folder)
+
+
+def _remove_semaphores(noted: Path) -> None:
+    names = noted.read_text(encoding="utf-8").split("\n") if noted.exists() else []
+    for name in filter(is_semaphore, names):
+        (SEMAPHORE_FOLDER / name).unlink(missing_ok=True)
+
+
+def is_semaphore(name: str) -> bool:
+    """Return whether a file in `SEMAPHORE_FOLDER` is a semaphore of loky's."""
+    return name.startswith("sem.loky-") and "/" not in name
 
 
 class _Guard:

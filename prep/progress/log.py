@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import IO
 
 from manifests.files.regularfile import open_state_file, opened_folder
+from manifests.text import terminal_text
 from prep.progress.report import Advance, Reporter
 from prep.sources.listing import Failure
-from prep.text import printable
 
 LOG_FOLDER = "logs"
 
@@ -59,7 +59,7 @@ class LoggedReporter:
 
     def log(self, text: str) -> None:
         """Write a line to the log alone."""
-        line = f"{self._now():%Y-%m-%dT%H:%M:%SZ} {printable(text)}\n"
+        line = f"{self._now():%Y-%m-%dT%H:%M:%SZ} {terminal_text(text)}\n"
         if self._file is None:
             self._waiting.append(line)
         else:

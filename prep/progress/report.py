@@ -89,7 +89,8 @@ class StderrReporter:
     def progress(self, total: int, what: str) -> Iterator[Advance]:
         """Show a bar with rate, time left and failures, or a line now and then that says the same."""
         shell = _notebook_shell()
-        if not (shell is not None or _is_terminal() if self._bar is None else self._bar):
+        is_terminal = sys.stderr is not None and not sys.stderr.closed and sys.stderr.isatty()
+        if not (shell is not None or is_terminal if self._bar is None else self._bar):
             yield PlainProgress(total, what, self.note, self._clock)
             return
         if not total:
@@ -189,11 +190,6 @@ def _bar(total: int, what: str, shell: Any) -> tqdm[NoReturn]:
     from tqdm import tqdm  # noqa: PLC0415
 
     return tqdm(total=total, desc=what, unit="item", file=sys.stderr, leave=False, dynamic_ncols=True)
-
-
-def _is_terminal() -> bool:
-    """Return whether stderr is a terminal; one that is closed is none."""
-    return sys.stderr is not None and not sys.stderr.closed and sys.stderr.isatty()
 
 
 def _notebook_shell() -> Any:

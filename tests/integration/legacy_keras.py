@@ -182,7 +182,7 @@ def workers(folder: Path) -> Any:
     made = Watched.from_ids(IDS, LABELS, data_dir=folder / "shards", dim=(4, 3), batch_size=BATCH, seed=3)
     with made:
         Tally().fit(made, verbose=0, **AS_WRITTEN)
-        own = made._readers
+        own = made._delivery.readers
         count, is_ours = len(own.process_ids), set(asked) == {os.getpid()}
     told = sequence(folder, workers=1, use_multiprocessing=True)
     with told:
@@ -190,7 +190,7 @@ def workers(folder: Path) -> Any:
         return {
             "processes": count,
             "asked here": is_ours,
-            "told itself": told._worker_options.workers,
+            "told itself": told._delivery.options.workers,
             "cores": len(os.sched_getaffinity(0)),
         }
 
@@ -203,7 +203,7 @@ def killed_worker(folder: Path) -> Any:
     class Kill(Callback):
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
             if not killed:
-                killed.append(made._readers.process_ids[0])
+                killed.append(made._delivery.readers.process_ids[0])
                 os.kill(killed[0], signal.SIGKILL)
 
     with made:

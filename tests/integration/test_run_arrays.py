@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from command_line import build, check_leaves_no_trace, check_refused, prep, snapshot
+from command_line import build, check_leaves_no_trace, check_refused, prep, snapshot, write_array
 from scenes import mask_of, write_scene
 
 from manifests import UnknownNameError, load_manifest
@@ -298,6 +298,29 @@ def test_diff_sees_changed_arrays(scenes: Path, out: Path, tmp_path: Path) -> No
     assert prep("diff", out, out).out == "no differences\n"
 
 
+@pytest.mark.parametrize("folder", ["", "shards/"])
+def test_adopt_takes_further_arrays(out: Path, folder: str) -> None:
+    for id_ in ("a", "c"):
+        write_array(out / f"{folder}{id_}.npy", np.zeros((2, 3), np.float32))
+    write_array(out / "arrays" / "mask" / "c.npy", np.ones((2, 3), bool))
+    (out / "labels.csv").write_text("id,label\na,x\nc,y\n")
+    outcome = prep("adopt", out, "--labels", out / "labels.csv")
+    assert outcome.code == 0, outcome.err
+    assert load_manifest(out).ids == ["a", "c"]
+    assert row_of(out, "c")["mask.shape"] == "2x3"
+    assert metadata(out)["arrays"] == {"mask": {"shape": [2, 3], "dtype": "bool"}}
+    assert prep("verify", out).code == 0
+    (out / "arrays" / "mask" / "a.npy").write_bytes(b"no array")
+    check_refused(prep("adopt", out, "--labels", out / "labels.csv"), 1, "1 further array cannot be used:", "arrays/mask/a.npy: ")
+
+
+def test_adopt_takes_a_folder_called_arrays_as_any_other(out: Path) -> None:
+    write_array(out / "arrays" / "x" / "1.npy", np.zeros(3))
+    (out / "labels.csv").write_text("id,label\narrays/x/1,x\n")
+    assert prep("adopt", out, "--labels", out / "labels.csv").code == 0
+    assert load_manifest(out).ids == ["arrays/x/1"]
+
+
 def test_merge_copies_arrays(scenes: Path, out: Path, tmp_path: Path) -> None:
     for name in ("a", "b"):
         table = tmp_path / f"{name}.csv"
@@ -324,3 +347,12 @@ def test_merge_lists_arrays_that_contradict_each_other(scenes: Path, out: Path, 
     damaged = tmp_path / "b" / "arrays" / "mask" / "b" / "2.npy"
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"\x7f")
     check_refused(prep("merge", tmp_path / "a", tmp_path / "b", tmp_path / "third", "--prefix-b", "b-"), 1, "arrays/mask/b/2.npy: sha256")
+
+
+def test_merge_refuses_arrays_of_other_shapes_unless_they_may_be_mixed(raw: Path, out: Path, tmp_path: Path) -> None:
+    for number, name in enumerate(("a", "b")):
+        write_scene(raw / name / f"{name}.scene", number, mask=("uint8", [0] * (number + 1)))
+        build(raw / name, tmp_path / name)
+    check_refused(prep("merge", tmp_path / "a", tmp_path / "b", out), 1, "array 'mask': A has (1) uint8, B has (2) uint8", "--mixed")
+    assert prep("merge", tmp_path / "a", tmp_path / "b", out, "--mixed").code == 0
+    assert metadata(out)["arrays"] == {"mask": {"shape": [None], "dtype": "uint8"}}

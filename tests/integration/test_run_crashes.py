@@ -131,6 +131,18 @@ def test_at_random_moments_with_two_workers(kills: int, tmp_path: Path) -> None:
     assert states.count("old") > kills // 10
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("scene_reader")
+@pytest.mark.parametrize("kills", [pytest.param(60, marks=pytest.mark.faults), 6])
+def test_at_random_moments_with_two_workers_and_further_arrays(kills: int, tmp_path: Path) -> None:
+    source, out = make_scenes(tmp_path, changed=False), tmp_path / "data"
+    build(source, out)
+    make_scenes(tmp_path, changed=True)
+    for number in range(600):
+        write_scene(source / "many" / f"{number:03d}.scene", number % 256, mask=mask_of(number))
+    assert len(crash(source, out, "random", str(kills))) == kills
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
     """Return a function that gives a file system of its own some limit, and its folder."""

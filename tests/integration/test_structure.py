@@ -19,9 +19,9 @@ PACKAGES = ("loader", "manifests", "prep", "shardfeed")
 FOLDERS = sorted(path.parent for package in PACKAGES for path in (ROOT / package).rglob("__init__.py"))
 
 MOST = {
-    "files that one photograph passes": 85,
-    "functions that one photograph passes": 455,
-    "lines of the files that one photograph passes": 12_520,
+    "files that one photograph passes": 84,
+    "functions that one photograph passes": 465,
+    "lines of the files that one photograph passes": 12_765,
     "modules of prep with one importer": 36,
     "entries of a folder": 12,
 }

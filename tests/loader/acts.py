@@ -105,6 +105,8 @@ def _raise(error: BaseException) -> NoReturn:
 ACTS: dict[str, Callable[[], object]] = {
     "killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "terminated": lambda: os.kill(os.getpid(), signal.SIGTERM),
+    "hang": lambda: threading.Event().wait(),
+    "no memory": lambda: os.kill(os.getpid(), signal.SIGBUS),  # what a write into memory that the system cannot give comes to
     "stopped": lambda: os.kill(os.getpid(), signal.SIGSTOP),
     "os._exit(0)": lambda: os._exit(0),
     "os._exit(3)": lambda: os._exit(3),

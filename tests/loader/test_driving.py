@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -137,9 +138,9 @@ def test_other_samples_are_no_reason_to_warn(make_dataset: MakeDataset, model: k
 
 
 def test_nor_is_evaluating_predicting_validating_or_a_fit_that_is_told_not_to_shuffle(
-    make_dataset: MakeDataset, model: keras.Model
+    make_dataset: MakeDataset, model: keras.Model, tmp_path: Path
 ) -> None:
-    val = ManifestSequence(make_dataset(12, labels=list("aaaaaabbbbbb")), batch_size=4)
+    val = ManifestSequence(make_dataset(12, labels=list("aaaaaabbbbbb"), root=tmp_path / "val"), batch_size=4)
     train = ManifestSequence(make_dataset(12), **OPTIONS)
     model.fit(train, validation_data=val, verbose=0)
     model.evaluate(val, verbose=0)
@@ -169,7 +170,7 @@ def test_workers_can_be_set_later(make_dataset: MakeDataset) -> None:
         sequence.workers, sequence.use_multiprocessing, sequence.max_queue_size = 2, False, 3
         sequence.pass_number = 0
         assert walked(sequence) == expected
-        assert type(sequence._readers).__name__ == "Threads"
+        assert type(sequence._delivery.readers).__name__ == "Threads"
         with pytest.raises(OptionError, match="workers must be an integer from 0, got -1"):
             sequence.workers = -1
 

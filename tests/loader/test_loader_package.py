@@ -11,6 +11,7 @@ import loader
 def test_the_public_names() -> None:
     assert loader.__all__ == [
         "BatchIndexError",
+        "DatasetChangedError",
         "FeedMonitor",
         "LabelError",
         "LoaderError",
@@ -20,6 +21,7 @@ def test_the_public_names() -> None:
         "ResumeError",
         "SamplesError",
         "ShardError",
+        "ShortageError",
         "Stats",
         "TransformError",
         "WorkerError",

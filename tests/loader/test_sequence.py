@@ -308,7 +308,7 @@ def test_what_fit_will_ask_for_is_known_ahead_although_it_shuffles(
 ) -> None:
     sequence = ManifestSequence(make_dataset(20), batch_size=2, shuffle=True)
     asked = Asked(sequence)
-    monkeypatch.setattr(sequence, "_readers", asked)
+    monkeypatch.setattr(sequence._delivery, "readers", asked)
     tally.fit(sequence, epochs=3, verbose=0)
     walked = asked.calls
     assert [key for key, _ in walked] == [(pass_, batch) for pass_ in range(3) for batch in range(10)]
@@ -322,7 +322,7 @@ def test_a_distribution_strategy_looks_at_as_many_batches_as_it_likes(
     tf = pytest.importorskip("tensorflow")
     sequence = ManifestSequence(make_dataset(20), batch_size=2, shuffle=True)
     asked = Asked(sequence)
-    monkeypatch.setattr(sequence, "_readers", asked)
+    monkeypatch.setattr(sequence._delivery, "readers", asked)
     with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
         model = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(2)])
         model.compile("sgd", "mse")

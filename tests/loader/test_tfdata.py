@@ -177,10 +177,10 @@ def test_what_an_iteration_leaves_the_next_one_uses(make_dataset: MakeDataset) -
     with ManifestSequence(make_dataset(30), **OPTIONS, workers=2) as sequence:
         iterator = iter(sequence.as_tf_dataset())
         next(iterator)
-        assert sequence._leader is not None
+        assert sequence._delivery._leader is not None
         del iterator
         deadline = time.monotonic() + 20
-        while sequence._leader is not None:
+        while sequence._delivery._leader is not None:
             assert time.monotonic() < deadline, "the iteration did not end with its iterator"
             gc.collect()
             time.sleep(0.01)

@@ -31,6 +31,7 @@ from manifests import (
 from manifests.format.metadata import common_array, write_metadata
 from manifests.format.names import collisions, name_problem
 from manifests.format.schema import COLUMN_NAMES
+from manifests.verification.verify import array_count, verify
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "manifests"
 
@@ -583,3 +584,17 @@ def test_a_label_of_a_column_of_numbers_is_no_problem_of_the_manifest(tmp_path: 
     (tmp_path / "manifest.csv").write_text("id,label\na,1.5\nb,2\n")
     write_metadata(Metadata(labels={"label": LabelSpec(kind="number")}), tmp_path / "dataset.json")
     assert load_manifest(tmp_path).label_kind() == "number"
+
+
+def test_a_further_array_may_lie_anywhere_and_in_a_pack(data: Path, write_shard: WriteShard) -> None:
+    for id_ in ("a", "b"):
+        write_shard(f"{id_}.npy", np.zeros(3))
+    write_shard("packs/mask.npy", np.arange(6, dtype=np.uint8).reshape(2, 3))
+    (data / "manifest.csv").write_text("id,mask.path,mask.row,grid.row\na,packs/mask.npy,1,7\nb,,,8\n")
+    manifest = load_manifest(data)
+    assert dict(manifest.arrays) == {"mask": None}
+    assert manifest.load("a", "mask").tolist() == [3, 4, 5]
+    assert manifest.has_array("mask").tolist() == [True, False]
+    assert manifest.where(id="b").has_array("mask").tolist() == [False]
+    assert verify(manifest) == []
+    assert array_count(manifest) == 3

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manifests.errors import InvalidManifestError, Problem
-from manifests.text import terminal_lines, terminal_text, without_addresses
+from manifests.text import terminal_text, without_addresses
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_what_is_printed_is_one_line_that_shows_as_it_is(text: str) -> None:
 
 
 def test_only_line_feeds_end_a_line() -> None:
-    assert terminal_lines("a\x0bb\x85c\u2028d\ne\n") == [r"a\x0bb\x85c\u2028d", "e"]
+    assert terminal_text("a\x0bb\x85c\u2028d\ne\n", keep="\n").splitlines() == [r"a\x0bb\x85c\u2028d", "e"]
 
 
 def test_a_problem_of_a_manifest_is_one_line() -> None:

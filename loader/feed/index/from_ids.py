@@ -87,13 +87,11 @@ def index_of_ids(
         drawn = None if sampling is None else cumulative(balanced_weights(column, ids=ids, paths=paths), f"sampling={sampling!r}")
         mode = "categorical" if label_mode == "auto" else label_mode
         codes = None if mode is None else encode_labels(column, classes, mode, ids=ids, paths=paths)
-    names, folders = strings(ids), coded([path.rpartition("/")[0] for path in paths])
+    names = strings(ids)
     return Index(
         root=Path(data_dir),
         ids=names,
         paths=replace(names, suffix=b".npy"),
-        folders=strings(folders.distinct),
-        folder_of=folders.codes,
         codes=codes,
         classes=classes if label_mode is not None else (),
         array=_array_of_dim(dim, n_channels),

@@ -67,7 +67,6 @@ def index_of_manifest(
     files = manifest.files()
     ids = strings(files.ids)
     paths = replace(ids, prefix=files.prefix.encode(), suffix=b".npy") if files.paths is None else strings(files.paths)
-    folders = coded(files.folders)
     _check_no_packs(manifest, ids, paths)
     check_label_mode(label_mode)
     columns = ", ".join(map(repr, manifest.columns))
@@ -107,8 +106,6 @@ def index_of_manifest(
         root=manifest.root,
         ids=ids,
         paths=paths,
-        folders=strings(folders.distinct),
-        folder_of=folders.codes,
         codes=codes,
         classes=classes,
         array=array,

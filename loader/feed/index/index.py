@@ -21,8 +21,6 @@ class Index:
         root: the folder that paths are relative to; every shard is inside it.
         ids: one a sample.
         paths: of the shards, one a sample.
-        folders: the distinct folders of the shards, empty for the root.
-        folder_of: int32, shape (n,): each sample's folder, by its position in `folders`.
         codes: the labels; None for batches without any.
         classes: names in index order.
         array: the samples' shape and dtype; what is None is taken from the first shard.
@@ -38,8 +36,6 @@ class Index:
     root: Path
     ids: Strings
     paths: Strings
-    folders: Strings
-    folder_of: npt.NDArray[np.int32]
     codes: LabelCodes | None
     classes: tuple[str, ...]
     array: ArraySpec

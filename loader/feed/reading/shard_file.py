@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import io
 import os
 import stat
-import weakref
 from typing import NoReturn
 
 import numpy as np
-import numpy.typing as npt
 
 from loader.errors import OptionError, ShardError
 from loader.feed.index.index import Index
+from loader.feed.reading.folders import Folders, OutsideError
+from loader.feed.reading.shortages import check_shortage
 from manifests.errors import ArrayFileError
-from manifests.format.names import resolve_inside
 from manifests.format.npyfile import AnyArray, NpyHeader, read_header, read_stream
-
-# O_NOFOLLOW: a symbolic link is resolved and held against the root before it is opened.
-# O_NONBLOCK: a named pipe in place of a shard must not wait for its writer; regular files do not notice.
-OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 _MOST_TRIED = 100
 """Shards that are asked for shape and dtype when those before them cannot be read."""
@@ -33,7 +27,7 @@ class ShardFiles:
     """The shards of an index, by position.
 
     Attributes:
-        root: descriptor of the dataset's folder.
+        folders: that the shards are in.
         shape: of one sample; None when samples may have several.
         dtype: of the shards, in native byte order.
         keep_cached: False for telling the kernel that a shard's pages are not needed again.
@@ -51,19 +45,17 @@ class ShardFiles:
         Raises:
             OptionError: the folder cannot be opened.
             ShardError: the first shard cannot be read or does not fit what the index says.
+            ShortageError: the system has run out of something.
         """
         self._index = index
         self.keep_cached = keep_cached or not hasattr(os, "posix_fadvise")
         try:
-            self.root = os.open(index.root, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
+            self.folders = Folders(index.root)
         except OSError as error:
+            check_shortage(error, f"the folder of the shards, {index.root},")
             raise OptionError(
                 f"the folder of the shards must be one that can be opened, got {str(index.root)!r}: {error.strerror}"
             ) from error
-        self.close = weakref.finalize(self, os.close, self.root)
-        # bool, shape (folders,): whether the folder's symbolic links, if it has any, were seen to stay inside the root.
-        self._is_safe = np.zeros(len(index.folders), dtype=np.bool_)
-        self._all_safe = False
         self.shape: tuple[int, ...] | None = None
         self._expected = str(index.array)
         shape, self.dtype = self._described(varied=varied, tries=_MOST_TRIED if skips else 1)
@@ -79,8 +71,8 @@ class ShardFiles:
 
         Raises:
             ShardError: the shard is missing, damaged, unsafe, or of another shape or dtype.
+            ShortageError: the system has run out of something.
         """
-        self.check_folders(np.array([position]))
         with self._opened(position) as file:
             try:
                 header = read_header(file, "")
@@ -99,21 +91,6 @@ class ShardFiles:
         is_plain = header.dtype.isnative and (not header.fortran_order or len(header.shape) < 2)
         return array if self.shape is None else array.reshape(self.shape), start if is_plain else b""
 
-    def check_folders(self, positions: npt.NDArray[np.int64]) -> None:
-        """Follow the symbolic links of each shard's folder once.
-
-        Raises:
-            ShardError: they lead out of the root.
-        """
-        if self._all_safe:
-            return
-        for position, folder in zip(positions.tolist(), self._index.folder_of[positions].tolist(), strict=True):
-            if not self._is_safe[folder]:
-                if resolve_inside(self._index.root, self._index.folders[folder]) is None:
-                    self._fail_outside(position)
-                self._is_safe[folder] = True
-        self._all_safe = bool(self._is_safe.all())
-
     def forget(self, file: int) -> None:
         """Tell the kernel that an open shard's pages are not needed again, unless they are to be kept."""
         if not self.keep_cached:
@@ -121,9 +98,10 @@ class ShardFiles:
                 os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
 
     def fail(self, position: int, found: str, advice: str = _REBUILD, cause: BaseException | None = None) -> NoReturn:
-        """Raise a ShardError about one sample."""
-        path = os.path.join(self._index.root, self._index.paths[position])
-        raise ShardError(self._index.ids[position], path, self._expected, found, advice) from cause
+        """Raise a ShardError about one sample, or a ShortageError if it is not the shard's fault."""
+        id_, path = self._index.ids[position], os.path.join(self._index.root, self._index.paths[position])
+        check_shortage(cause, f"shard {path} of ID {id_!r}")
+        raise ShardError(id_, path, self._expected, found, advice) from cause
 
     def _described(self, *, varied: bool, tries: int) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
         """Return the samples' shape and dtype, of the first shard that shows them where the index does not say."""
@@ -139,7 +117,6 @@ class ShardFiles:
     def _shown_by(self, position: int) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
         """Return the shape and dtype that a shard's header gives to all samples."""
         array = self._index.array
-        self.check_folders(np.array([position]))
         with self._opened(position) as file:
             try:
                 header = read_header(file, "")
@@ -172,30 +149,19 @@ class ShardFiles:
     def _opened(self, position: int) -> io.BufferedReader:
         """Open a sample's shard for reading bytes."""
         try:
-            file = self._descriptor(position, self._index.paths[position])
+            file = self.folders.open(self._index.paths[position].encode())
+        except OutsideError as error:
+            self.fail(position, str(error.strerror), "put the shard itself there: a feed reads nothing outside its folder")
         except OSError as error:
             self.fail(position, _reason(error), cause=error)
-        found = _strange(os.fstat(file))
+        try:
+            found, cause = _strange(os.fstat(file)), None
+        except OSError as error:
+            found, cause = _reason(error), error
         if found is not None:
             os.close(file)
-            self.fail(position, found)
+            self.fail(position, found, cause=cause)
         return os.fdopen(file, "rb")
-
-    def _descriptor(self, position: int, path: str) -> int:
-        try:
-            return os.open(path.encode(), OPEN_FLAGS, dir_fd=self.root)
-        except OSError as error:
-            if error.errno not in {errno.ELOOP, errno.EMLINK}:
-                raise
-        # A symbolic link, or too many of them.
-        inside = resolve_inside(self._index.root, path)
-        if inside is None:
-            self._fail_outside(position)
-        return os.open(inside, OPEN_FLAGS)
-
-    def _fail_outside(self, position: int) -> NoReturn:
-        found = f"a symbolic link that leads out of {self._index.root}"
-        self.fail(position, found, "put the shard itself there: a feed reads nothing outside its folder")
 
 
 def _strange(status: os.stat_result) -> str | None:

@@ -19,8 +19,9 @@ import numpy.typing as npt
 from loader.errors import ShardError
 from loader.feed.index.index import Index
 from loader.feed.reading.buffers import Buffer, BufferPool
+from loader.feed.reading.folders import OPEN_FLAGS
 from loader.feed.reading.layouts import Layouts
-from loader.feed.reading.shard_file import OPEN_FLAGS, ShardFiles
+from loader.feed.reading.shard_file import ShardFiles
 from manifests.format.npyfile import AnyArray
 
 # What is not in the page cache is asked for all together, so the first shard that would have to be waited for ends the fast way.
@@ -72,9 +73,11 @@ class ShardReader:
         self._buffers = BufferPool(0, shape, self.dtype, 0)
         self._layouts = Layouts(self.dtype)
 
-    def close(self) -> None:
-        """Close the dataset's folder; nothing can be read afterwards."""
-        self._files.close()
+    def let_go(self) -> None:
+        """Close the folders and give up memory that waits to be used again; the next read gets both anew."""
+        self._files.folders.let_go()
+        self._buffers = BufferPool(0, self.shape or (), self.dtype, 0)
+        self._layouts = Layouts(self.dtype)
 
     def read(self, positions: npt.NDArray[np.int64], instead: Instead | None = None) -> AnyArray:
         """Read samples of one shape.
@@ -130,12 +133,6 @@ class ShardReader:
         Raises:
             ShardError: a shard is missing, damaged, unsafe, or of another dtype.
         """
-        try:
-            self._files.check_folders(positions)
-        except ShardError:
-            if instead is None:
-                raise
-            return [self._read_closely(positions, row, instead) for row in range(len(positions))]
         paths = self._paths.take_bytes(positions)
         samples = self._read_each_cached(paths)
         self._note_cold(is_cold=len(samples) < len(paths))
@@ -160,12 +157,10 @@ class ShardReader:
         """Tell the kernel of samples that will be read after the next ones, so that the disk is never without work."""
         if not hasattr(os, "posix_fadvise"):
             return
-        with contextlib.suppress(ShardError):  # a folder that leads out of the root is named when it is read from
-            self._files.check_folders(positions)
-            for start in range(0, len(positions), _AHEAD):
-                for file in self._open_ahead(self._paths.take_bytes(positions[start : start + _AHEAD])):
-                    if file >= 0:
-                        os.close(file)
+        for start in range(0, len(positions), _AHEAD):
+            for file in self._open_ahead(self._paths.take_bytes(positions[start : start + _AHEAD])):
+                if file >= 0:
+                    os.close(file)
 
     def _note_cold(self, *, is_cold: bool) -> None:
         self._cold_reads = _COLD_READS if is_cold else max(0, self._cold_reads - 1)
@@ -181,7 +176,6 @@ class ShardReader:
         None of the shards is read the fast way if something is wrong here: the closer look then tells what, and where.
         """
         try:
-            self._files.check_folders(positions)
             if not self._header and len(positions):
                 _, self._header = self._files.read(int(positions[0]))
         except ShardError:
@@ -233,13 +227,15 @@ class ShardReader:
         Returns:
             How many were.
         """
-        root, flags, nowait, open_, preadv, close = self._files.root, OPEN_FLAGS, self._nowait, os.open, os.preadv, os.close
+        folder_of, flags, nowait, open_, preadv, close = self._files.folders.of, OPEN_FLAGS, self._nowait, os.open, os.preadv, os.close
         forget = None if self._files.keep_cached else self._files.forget
         done = 0
         file = -1
         try:
             for path, parts in zip(paths, buffer.parts, strict=False):
-                file = open_(path, flags, dir_fd=root)
+                above, _, name = path.rpartition(b"/")
+                folder = folder_of(above)
+                file = open_(name, flags, dir_fd=folder.descriptor)
                 if preadv(file, parts, 0, nowait) != size:
                     break
                 if forget is not None:
@@ -279,7 +275,7 @@ class ShardReader:
         for path in paths:
             file = -1
             try:
-                file = os.open(path, OPEN_FLAGS, dir_fd=self._files.root)
+                file = self._files.folders.open(path)
                 sample = self._read_whole(file, self._nowait)
             except OSError as error:
                 if error.errno == errno.EOPNOTSUPP:  # some file systems always wait
@@ -313,7 +309,7 @@ class ShardReader:
         try:
             for path in paths:
                 try:
-                    file = os.open(path, OPEN_FLAGS, dir_fd=self._files.root)
+                    file = self._files.folders.open(path)
                 except OSError:
                     file = -1
                 files.append(file)

@@ -229,6 +229,11 @@ class _Loan:
             self._give_back()
 
 
+def shared_place() -> str:
+    """Say where shared memory lies, for messages."""
+    return "the machine's memory" if hasattr(os, "memfd_create") else tempfile.gettempdir()
+
+
 def _anonymous_file() -> int:
     """Make a file that has no name, in memory where the system can, and return its descriptor."""
     if hasattr(os, "memfd_create"):

@@ -1,19 +1,44 @@
-"""Further arrays at the commit: what `dataset.json` says of them, and which of their files come and go."""
+"""Further arrays at the commit: the manifest's columns of new ones, what `dataset.json` says of them, which files come and go."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from manifests.format.metadata import ArraySpec, common_array
+from manifests.format.names import array_folder
 from manifests.format.schema import array_column, array_names
 from manifests.rows import arrow
-from manifests.rows.buffers import mask_array, positions_of
+from manifests.rows.buffers import fixed, mask_array, number_array, positions_of
 from manifests.rows.named_arrays import array_rows
-from manifests.rows.table import distinct
+from manifests.rows.paths import default_paths
+from manifests.rows.table import distinct, taken
 from manifests.storage.commit_record import Replaced
+from prep.build.execute.array_columns import as_main, rows_having, written_arrays
+from prep.build.state.digests import hex_column
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+def further_columns(ids: pa.ChunkedArray, written: pa.Table) -> dict[str, pa.ChunkedArray]:
+    """Return the manifest's columns of the further arrays that were written.
+
+    Args:
+        ids: of the samples that were written.
+        written: as `prep.build.execute.journal.WRITTEN` has it, with columns of further arrays.
+    """
+    columns: dict[str, pa.ChunkedArray] = {}
+    for name in written_arrays(written):
+        own, positions = as_main(written, name), rows_having(written, name)
+        at = np.full(len(written), -1, dtype=np.int64)
+        at[positions] = np.arange(len(positions))
+        paths, digests = default_paths(ids.take(number_array(positions)), array_folder(name)), fixed(own["sha256"])[positions]
+        columns[array_column(name, "path")] = taken(paths, at)
+        columns |= {array_column(name, "shape"): own["shape"], array_column(name, "dtype"): own["dtype"]}
+        columns[array_column(name, "sha256")] = taken(hex_column(digests), at)
+    return columns
 
 
 def array_specs(rows: pa.Table) -> dict[str, ArraySpec]:

@@ -76,7 +76,8 @@ def commit(
     if not isinstance(reader_of(prepared.recipe.format), SurveyedReader) and metadata.array is not None and not metadata.array.is_fixed:
         report.note(f"arrays: {metadata.array}; a batch needs one shape and dtype")
     new_ids = _in_order(written_ids(plan.to_build, written))
-    arrays = array_changes(None if old is None else old.table, rows, new_ids)
+    have_further = bool(metadata.arrays or (old is not None and old.arrays))
+    arrays = array_changes(None if old is None else old.table, rows, new_ids) if have_further else {}
     sha256 = area.commit(rows, metadata, failures, new_ids, _lost_ids(old, rows), arrays=arrays)
     keep_rows(rows, area.out / MANIFEST_NAME, sha256)
     return _summary(prepared, area.out, rows, written, failures)

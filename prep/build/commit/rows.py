@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import binascii
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from manifests.describe.counts import split_order
 from manifests.format.metadata import Metadata, common_array
-from manifests.format.names import array_folder
 from manifests.format.schema import array_column, array_names, is_array_column
 from manifests.rows import arrow
 from manifests.rows.buffers import (
     Positions,
-    array_of_bytes,
     ascends,
     fixed,
     number_array,
@@ -26,13 +22,14 @@ from manifests.rows.buffers import (
     text,
 )
 from manifests.rows.paths import default_paths
-from manifests.rows.table import blank, distinct, is_in, rows_of, select, strings, taken
-from prep.build.commit.array_files import array_specs
-from prep.build.execute.array_columns import FIELDS, as_main, rows_having, written_arrays
-from prep.build.execute.journal import sample_names
+from manifests.rows.table import blank, distinct, is_in, rows_of, select, strings
+from prep.build.commit.array_files import array_specs, further_columns
+from prep.build.execute.array_columns import FIELDS
+from prep.build.execute.journal import WRITTEN, sample_names
 from prep.build.plan.labels import label_kind, label_specs
 from prep.build.plan.prepare import Prepared
 from prep.build.plan.row_owners import of_failed_files, owners_of
+from prep.build.state.digests import hex_column
 from prep.build.state.fingerprints import print_texts
 from prep.progress.report import Reporter
 from prep.sources.items import COLUMN, column_names
@@ -103,8 +100,9 @@ def _are_all(positions: Positions, count: int) -> bool:
 def _all_rows(prepared: Prepared, written: pa.Table, failures: Sequence[Failure]) -> pa.Table:
     """Return the rows of what was written, of what stays, and of what is gone from the source, in the order of their IDs."""
     plan, old = prepared.plan, prepared.old
-    parts = [_of_written(written_ids(plan.to_build, written), written)]
-    new_ids = parts[0]["id"]
+    new_ids = written_ids(plan.to_build, written)
+    new = {"id": new_ids, "shape": written["shape"], "dtype": written["dtype"], "sha256": hex_column(fixed(written["sha256"]))}
+    parts = [arrow.pa.table(new | (further_columns(new_ids, written) if len(written.column_names) > len(WRITTEN) else {}))]
     at = [plan.due[numbers(written["position"], np.int64)]]
     others, item_ids = _of_items(plan.items), plan.items["id"]
     if old is not None:
@@ -125,7 +123,7 @@ def _all_rows(prepared: Prepared, written: pa.Table, failures: Sequence[Failure]
     ids = arrow.pa.chunked_array([chunk for part in parts for chunk in part["id"].chunks], type=arrow.pa.large_string())
     order = None if ascends(ids) else number_array(numbers(arrow.pc.sort_indices(ids), np.uint64).astype(np.int64))
     names = [*_OF_SHARDS, *sorted({name for part in parts for name in part.column_names} - {*_OF_SHARDS})]
-    columns = {name: _in_order([_column(part, name) for part in parts], order) for name in names}
+    columns = {name: _in_order([part[name] if name in part.column_names else blank(len(part)) for part in parts], order) for name in names}
     parts.clear()
     places = np.concatenate(at) if order is None else np.concatenate(at)[numbers(order, np.int64)]
     if not _are_all(places, len(others)):
@@ -142,21 +140,6 @@ def _all_rows(prepared: Prepared, written: pa.Table, failures: Sequence[Failure]
     return rows_of(columns)
 
 
-def _of_written(ids: pa.ChunkedArray, written: pa.Table) -> pa.Table:
-    """Return what the manifest says of new shards."""
-    columns = {"id": ids, "shape": written["shape"], "dtype": written["dtype"], "sha256": hex_column(fixed(written["sha256"]))}
-    for name in written_arrays(written):
-        own, positions = as_main(written, name), rows_having(written, name)
-        at = np.full(len(written), -1, dtype=np.int64)
-        at[positions] = np.arange(len(positions))
-        some = ids.take(number_array(positions))
-        digests = hex_column(fixed(own["sha256"])[positions])
-        columns[array_column(name, "path")] = taken(default_paths(some, array_folder(name)), at)
-        columns |= {array_column(name, "shape"): own["shape"], array_column(name, "dtype"): own["dtype"]}
-        columns[array_column(name, "sha256")] = taken(digests, at)
-    return arrow.pa.table(columns)
-
-
 def _of_shards(rows: pa.Table) -> pa.Table:
     """Return the columns of a manifest that tell of shards, without the paths of the main ones."""
     further = [array_column(name, field) for name in array_names(rows.column_names) for field in ("path", *FIELDS)]
@@ -165,10 +148,6 @@ def _of_shards(rows: pa.Table) -> pa.Table:
 
 def _is_of_shards(column: str, columns: Sequence[str]) -> bool:
     return column in {"path", *_OF_SHARDS} or (is_array_column(column) and column.rpartition(".")[0] in array_names(columns))
-
-
-def _column(part: pa.Table, name: str) -> pa.ChunkedArray:
-    return part[name] if name in part.column_names else blank(len(part))
 
 
 def _in_order(pieces: Sequence[pa.ChunkedArray], order: pa.Array | None) -> pa.ChunkedArray:
@@ -205,12 +184,6 @@ def _groups(ids: pa.ChunkedArray, item_ids: pa.ChunkedArray, given: pa.ChunkedAr
     return pc.if_else(pc.equal(given, empty), stems, given)
 
 
-def hex_column(digests: npt.NDArray[np.uint8]) -> pa.ChunkedArray:
-    """Return digests, uint8 of shape (n, 32), as a manifest writes them."""
-    lengths = np.full(len(digests), 2 * digests.shape[1], dtype=np.int64)
-    return arrow.pa.chunked_array([array_of_bytes(lengths, binascii.hexlify(digests.tobytes()))])
-
-
 def dataset_metadata(prepared: Prepared, rows: pa.Table, failures: Sequence[Failure]) -> Metadata:
     """Return what `dataset.json` says of the rows; failed items that had a split before are remembered with it."""
     splits: dict[str, Any] = {}
@@ -223,7 +196,7 @@ def dataset_metadata(prepared: Prepared, rows: pa.Table, failures: Sequence[Fail
     is_same_origin = old is not None and old.metadata.recipe.get("labels", "") == prepared.listing.label_origin
     return Metadata(
         array=common_array(distinct(rows["shape"]), distinct(rows["dtype"])),
-        arrays=array_specs(rows),
+        arrays=array_specs(rows) if array_names(rows.column_names) else {},
         labels=label_specs(rows, prepared.listing, old.metadata.labels if old and is_same_origin else {}),
         recipe={
             "format": recipe.format,

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from manifests.format.schema import array_column, array_name_problem
-from manifests.rows import arrow
 from manifests.rows.buffers import Positions, coded_array, codes_of, few_valued, fixed_array
 
 if TYPE_CHECKING:
@@ -33,13 +32,6 @@ def written_arrays(table: pa.Table) -> tuple[str, ...]:
 def array_columns(names: Iterable[str]) -> list[str]:
     """Return the columns of further arrays, in order."""
     return [array_column(name, field) for name in names for field in FIELDS]
-
-
-def array_fields(names: Iterable[str]) -> list[tuple[str, pa.DataType]]:
-    """Return the same with their types, for a schema."""
-    pa = arrow.pa
-    kinds = {"shape": pa.dictionary(pa.int32(), pa.string()), "dtype": pa.dictionary(pa.int32(), pa.string()), "sha256": pa.binary(32)}
-    return [(array_column(name, field), kinds[field]) for name in names for field in FIELDS]
 
 
 def columns_of_shards(shards: Sequence[WrittenShard]) -> dict[str, pa.Array]:
@@ -66,10 +58,10 @@ def as_main(table: pa.Table, name: str) -> pa.Table:
     return table.select(array_columns([name])).rename_columns(list(FIELDS))
 
 
-def together(tables: Sequence[pa.Table]) -> pa.Table:
-    """Return tables of what was written as one, in one piece; arrays that only some have are none in the others."""
+def with_each_array(tables: Sequence[pa.Table]) -> list[pa.Table]:
+    """Return tables of what was written with the columns of all arrays that one of them has, which are none in the others."""
     names = sorted({name for table in tables for name in written_arrays(table)})
-    return arrow.pa.concat_tables([_with_arrays(table, names) for table in tables]).unify_dictionaries().combine_chunks()
+    return [_with_arrays(table, names) for table in tables]
 
 
 def _with_arrays(table: pa.Table, names: Sequence[str]) -> pa.Table:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from manifests.format.names import array_folder, default_path
+from manifests.format.names import SHARD_FOLDER, array_folder, default_path
 from manifests.format.npyfile import AnyArray
 from prep.build.execute.journal import Done, write_part
 from prep.build.execute.samples import Made, Sample, samples_of
-from prep.build.execute.shards import NewShard, WrittenShard, write_shards
+from prep.build.execute.shards import NewShard, WrittenShard, path_problem, write_shards
 from prep.build.recipe.recipe import Recipe
 from prep.errors import OutputError, StageError
 from prep.parallel.watchdog import stop_clock, watched
@@ -33,6 +33,9 @@ MOST_ITEMS = 256
 loses little."""
 
 FEWEST_ITEMS = 16
+
+SHORT_ID = 255
+"""Characters of an ID with which no path below a folder of a reasonable path is too long."""
 
 MOST_HELD_BYTES = 1 << 24
 """Of samples that a worker holds before it writes them."""
@@ -143,11 +146,21 @@ class _Held:
         self._deadline = time.monotonic() + PART_SECONDS
 
     def add(self, item: Item, made: Made) -> None:
-        """Take an item's samples."""
+        """Take an item's samples.
+
+        Raises:
+            StageError: the path of a sample's shard is longer than the system takes.
+        """
+        for sample in made.samples:
+            if len(sample.id) > SHORT_ID:
+                folders = [SHARD_FOLDER, *map(array_folder, sample.arrays)]
+                problem = next((text for folder in folders if (text := path_problem(self._chunk.target, sample.id, folder))), None)
+                if problem is not None:
+                    raise StageError("write", problem)
         if any(_is_part_of_more(array) for sample in made.samples for array in sample.each()):
             made = replace(made, samples=[_copied(sample) for sample in made.samples])
         self._made.append((item, made))
-        self._bytes += sum(sample.nbytes for sample in made.samples)
+        self._bytes += sum(array.nbytes for sample in made.samples for array in sample.each())
 
     def write_if_due(self) -> None:
         """Write what is held if it is much, and a part too if the last one was long ago."""

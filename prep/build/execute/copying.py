@@ -18,7 +18,7 @@ from manifests.format.schema import ARRAY_FIELDS, format_shape
 from manifests.format.shardfacts import read_shard
 from manifests.rows.named_arrays import array_rows, rows_with_array
 from manifests.rows.table import strings
-from prep.build.execute.shards import WrittenShard, write_shard
+from prep.build.execute.shards import WrittenShard, path_problem, write_shard
 from prep.errors import OutputError
 
 if TYPE_CHECKING:
@@ -89,7 +89,11 @@ def _copy(task: CopyTask, item: CopyItem) -> WrittenShard | str:
     source = resolve_inside(task.root, item.path)
     if source is None:
         return "lies outside the dataset once symbolic links are followed"
-    target = task.target / default_path(item.id, folder=array_folder(item.array))
+    folder = array_folder(item.array)
+    target = task.target / default_path(item.id, folder=folder)
+    problem = path_problem(task.target, item.id, folder)
+    if problem is not None:
+        return problem
     try:
         shard = _unpack(item, source, target) if item.row else _copy_file(item.id, source, target)
     except ArrayFileError as error:

@@ -49,15 +49,7 @@ from manifests.rows.buffers import (
 )
 from manifests.rows.names import name_problems
 from manifests.rows.table import select, string_column, strings
-from prep.build.execute.array_columns import (
-    array_columns,
-    array_fields,
-    as_main,
-    columns_of_shards,
-    rows_having,
-    together,
-    written_arrays,
-)
+from prep.build.execute.array_columns import array_columns, as_main, columns_of_shards, rows_having, with_each_array, written_arrays
 from prep.build.execute.shards import WrittenShard, of_each_kind, shard_bytes
 from prep.build.state.fingerprints import Prints, as_prints
 from prep.build.state.moments import decode_moments, moment_bytes
@@ -87,11 +79,12 @@ WRITTEN = ("position", "samples", "header", "shape", "dtype", "sha256")
 """Columns of what was written, as it travels on; those of further arrays stand behind them."""
 
 
-def _schema(arrays: Sequence[str] = ()) -> pa.Schema:
+def _schema(further: Sequence[str] = ()) -> pa.Schema:
     pa = arrow.pa
     text, few, digest = pa.large_string(), pa.dictionary(pa.int32(), pa.string()), pa.binary(32)
     columns = {"item": text, "samples": pa.int32(), "fingerprint": digest, "header": few, "shape": few, "dtype": few, "sha256": digest}
-    return pa.schema([*columns.items(), ("moments", pa.large_binary()), *array_fields(arrays)])
+    arrays = [(name, digest if name.endswith(".sha256") else few) for name in further]
+    return pa.schema([*columns.items(), ("moments", pa.large_binary()), *arrays])
 
 
 def nothing_written() -> pa.Table:
@@ -129,7 +122,18 @@ def write_part(target: Path, done: Sequence[Done], *, fingerprints: Mapping[str,
 
 def _as_written(rows: pa.Table) -> pa.Table:
     """Return of rows of the journal with their `position` what travels on."""
-    return rows.select([*WRITTEN, *array_columns(written_arrays(rows))])
+    return rows.select([*WRITTEN, *_further(rows)])
+
+
+def _further(table: pa.Table) -> list[str]:
+    """Return the columns of further arrays, which alone have a dot in their names."""
+    return [name for name in table.schema.names if "." in name]
+
+
+def together(tables: Sequence[pa.Table]) -> pa.Table:
+    """Return tables of what was written as one, in one piece."""
+    tables = with_each_array(tables) if any(map(_further, tables)) else tables
+    return arrow.pa.concat_tables(tables).unify_dictionaries().combine_chunks()
 
 
 def _part_of(done: Sequence[Done], fingerprints: Mapping[str, str]) -> pa.Table:
@@ -149,7 +153,8 @@ def _part_of(done: Sequence[Done], fingerprints: Mapping[str, str]) -> pa.Table:
         "sha256": fixed_array(np.frombuffer(digests, dtype=np.uint8).reshape(-1, 32)),
         "moments": binary_array(np.fromiter(map(len, moments), dtype=np.int64, count=len(moments)), b"".join(moments)),
     }
-    return pa.table(columns | columns_of_shards([shard for _, _, shard, _ in rows]))
+    further = columns_of_shards([shard for _, _, shard, _ in rows]) if any(shard.arrays for _, _, shard, _ in rows) else {}
+    return pa.table(columns | further)
 
 
 def binary_array(lengths: npt.NDArray[np.int64], data: Any) -> pa.Array:
@@ -250,7 +255,7 @@ def read_part(path: Path) -> pa.Table:
         OSError: it cannot be read.
     """
     reader = read_sealed(path)
-    part = sound_table(reader, _schema(written_arrays(reader)))
+    part = sound_table(reader, _schema(array_columns(written_arrays(reader))))
     problem = _problem_of(part)
     if problem:
         raise UnsealedError(problem)
@@ -387,7 +392,7 @@ def take_over_rows(left: Path, folder: Path, rows: pa.Table) -> pa.Table:
     Raises:
         OSError: the disk is full or fails.
     """
-    _save(folder, rows.select(_schema(written_arrays(rows)).names).combine_chunks(), _files(left, rows))
+    _save(folder, rows.select(_schema(_further(rows)).names).combine_chunks(), _files(left, rows))
     return _as_written(rows)
 
 

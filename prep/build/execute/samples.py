@@ -46,11 +46,6 @@ class Sample:
         yield self.array
         yield from self.arrays.values()
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all arrays."""
-        return self.array.nbytes + sum(array.nbytes for array in self.arrays.values())
-
 
 @dataclass(frozen=True, kw_only=True)
 class Made:

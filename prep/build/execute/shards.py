@@ -1,4 +1,4 @@
-"""Writing a sample's array as a shard: plain `.npy`, version 1.0, C order, little-endian."""
+"""Writing a sample's arrays as shards: plain `.npy`, version 1.0, C order, little-endian."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ import numpy.typing as npt
 from numpy.lib import format as npy_format
 
 from manifests.files.atomic import TEMPORARY_PREFIX
+from manifests.format.names import SHARD_FOLDER, default_path
 from manifests.format.npyfile import AnyArray
 from manifests.format.schema import format_shape, parse_shape
 from manifests.rows.buffers import codes_of
@@ -28,6 +29,12 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _MOST = np.iinfo(np.int64).max
+_PATH_MAX = os.pathconf(os.sep, "PC_PATH_MAX")
+"""In bytes, with the zero at its end."""
+
+_TOKEN_BYTES = 16
+"""Of the name of a temporary file beside a shard."""
+
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
@@ -50,6 +57,18 @@ class WrittenShard:
     sha256: str
     moments: bytes
     arrays: Mapping[str, WrittenShard] = field(default_factory=dict)
+
+
+def path_problem(target: str | Path, id_: str, base: str = SHARD_FOLDER) -> str | None:
+    """Say what is wrong if the path of an ID's shard below a folder is longer than the system takes, or None."""
+    folder, name = os.path.split(os.fsencode(os.path.join(target, default_path(id_, folder=base))))
+    length = len(folder) + 1 + max(len(name), len(TEMPORARY_PREFIX) + _TOKEN_BYTES)
+    if length < _PATH_MAX:
+        return None
+    return (
+        f"the path of its shard would have {length:,} bytes while the dataset is built, and {_PATH_MAX - 1:,} are possible; "
+        "shorten the names of its folders, or move the dataset to a shorter path"
+    )
 
 
 @lru_cache

@@ -57,8 +57,11 @@ def withdrawn(out: Path) -> list[Path]:
 
 def remove_links(stage: Path) -> None:
     """Remove links in the place of a stage's folders: what lies behind them is somebody else's."""
+    for name in (SHARD_FOLDER, PART_FOLDER, ARRAY_FOLDER):
+        if (stage / name).is_symlink():
+            (stage / name).unlink()
     further = stage / ARRAY_FOLDER
-    for folder in (stage / SHARD_FOLDER, stage / PART_FOLDER, further, *(further.iterdir() if further.is_dir() else ())):
+    for folder in further.iterdir() if further.is_dir() else ():
         if folder.is_symlink():
             folder.unlink()
 

@@ -38,14 +38,9 @@ def check_output(source_root: Path, out: Path) -> None:
     finish_if_begun(out)
     if (out / METADATA_NAME).is_file():
         return
-    foreign = foreign_entries(out)
+    foreign = entries(out)
     if foreign:
         raise UsageError(f"{out}: holds files that are no dataset of prep's ({shown(foreign, 3)}); choose an empty or new folder")
-
-
-def foreign_entries(out: Path) -> list[str]:
-    """Return what a folder, if there is one, holds besides the state of builds and the empty folders that a killed command may leave."""
-    return [name for name in entries(out) if name not in {SHARD_FOLDER, ARRAY_FOLDER} or _holds_files(out / name)]
 
 
 def _holds_files(folder: Path) -> bool:
@@ -79,5 +74,6 @@ def load_existing(out: Path) -> Manifest | None:
 
 
 def entries(out: Path) -> list[str]:
-    """Return what a folder, if there is one, holds besides the state of builds, by name."""
-    return sorted(entry.name for entry in out.iterdir() if entry.name != STATE_FOLDER) if out.is_dir() else []
+    """Return what a folder, if there is one, holds besides the state of builds and the empty folders that a killed command may leave."""
+    names = sorted(entry.name for entry in out.iterdir() if entry.name != STATE_FOLDER) if out.is_dir() else []
+    return [name for name in names if name not in {SHARD_FOLDER, ARRAY_FOLDER} or _holds_files(out / name)]

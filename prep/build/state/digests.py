@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from manifests.rows import arrow
-from manifests.rows.buffers import view
+from manifests.rows.buffers import array_of_bytes, view
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -89,3 +89,9 @@ def _unhexlified(text: bytes) -> bytes:
     except ValueError:
         return b""
     return content if binascii.hexlify(content) == text else b""
+
+
+def hex_column(digests: npt.NDArray[np.uint8]) -> pa.ChunkedArray:
+    """Return digests, uint8 of shape (n, 32), as a manifest writes them."""
+    lengths = np.full(len(digests), 2 * digests.shape[1], dtype=np.int64)
+    return arrow.pa.chunked_array([array_of_bytes(lengths, binascii.hexlify(digests.tobytes()))])

@@ -142,14 +142,12 @@ def reader_options_of(values: Mapping[str, Any]) -> dict[str, Any]:
     return given
 
 
-def allow_code_option(command: Command) -> Command:
-    """Add the option that lets a dataset's own functions run."""
-    return click.option(
-        "--allow-code",
-        is_flag=True,
-        help="Run the functions (module:function) that the stored recipe of OUT names, and remember that you approve them. Functions "
-        "in --recipe need no approval.",
-    )(command)
+allow_code_option = click.option(
+    "--allow-code",
+    is_flag=True,
+    help="Run the functions (module:function) that the stored recipe of OUT names, and remember that you approve them. Functions "
+    "in --recipe need no approval.",
+)
 
 
 def source_options(command: Command) -> Command:

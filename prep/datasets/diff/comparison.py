@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 from manifests.format.schema import ARRAY_FIELDS, COLUMN_NAMES, array_column
 from manifests.manifest import Manifest
+from manifests.rows.buffers import positions_of
+from manifests.rows.table import string_column, strings, taken
 from prep.build.recipe.recipe import differences
 
 Texts = npt.NDArray[np.object_]
@@ -107,7 +109,7 @@ def own_columns(a: Manifest, b: Manifest) -> list[str]:
     """Return `label` and the columns that are the user's own, in the order of the first manifest, then of the second."""
     further = {array_column(name, field) for manifest in (a, b) for name in manifest.arrays for field in ARRAY_FIELDS}
     not_the_users = {*COLUMN_NAMES, *further} - {"label"}
-    return [column for column in dict.fromkeys([*a.frame.columns, *b.frame.columns]) if column not in not_the_users]
+    return [column for column in dict.fromkeys([*a.columns, *b.columns]) if column not in not_the_users]
 
 
 class _Both:
@@ -115,13 +117,14 @@ class _Both:
 
     def __init__(self, a: Manifest, b: Manifest, ids: Sequence[str]) -> None:
         self.ids = np.array(ids, dtype=object)
-        self._frames = [(manifest.frame, _positions(manifest.ids, ids)) for manifest in (a, b)]
+        wanted = string_column(ids)
+        self._sides = [(manifest, positions_of(wanted, manifest.column("id"))) for manifest in (a, b)]
 
     def values(self, column: str) -> tuple[Texts, Texts]:
         """Return a column's values in the first and the second: strings, shape (IDs,) each; empty where there is no such column."""
         first, second = (
-            frame[column].to_numpy(dtype=object)[positions] if column in frame.columns else np.full(len(self.ids), "", dtype=object)
-            for frame, positions in self._frames
+            np.array(strings(taken(manifest.column(column), at)) if column in manifest.columns else [""] * len(at), dtype=object)
+            for manifest, at in self._sides
         )
         return first, second
 
@@ -130,12 +133,6 @@ class _Both:
         first, second = self.values(column)
         at = np.flatnonzero(first != second)
         return [Change(id=id_, column=column, old=old, new=new) for id_, old, new in zip(self.ids[at], first[at], second[at], strict=True)]
-
-
-def _positions(ids: Sequence[str], wanted: Sequence[str]) -> npt.NDArray[np.int64]:
-    """Return where the wanted IDs stand: int64, shape (wanted,)."""
-    position = dict(zip(ids, range(len(ids)), strict=True))
-    return np.fromiter((position[id_] for id_ in wanted), dtype=np.int64, count=len(wanted))
 
 
 def _contents(both: _Both, arrays: Sequence[str], same_content: SameContent | None) -> tuple[list[Change], list[str]]:
@@ -200,7 +197,7 @@ def _both_say(values: tuple[Texts, Texts]) -> npt.NDArray[np.bool_]:
 
 def _class_orders(a: Manifest, b: Manifest) -> dict[str, tuple[Sequence[str], Sequence[str]]]:
     """Return the label columns whose classes, or their order, differ: then an index means another class."""
-    columns = [column for column in a.frame.columns if column in b.frame.columns]
+    columns = [column for column in a.columns if column in b.columns]
     named = {"label", *a.metadata.labels, *b.metadata.labels}
     orders = {column: (_classes(a, column), _classes(b, column)) for column in columns if column in named}
     return {column: (first, second) for column, (first, second) in orders.items() if first != second}

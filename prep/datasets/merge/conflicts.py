@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from manifests.format.metadata import ArraySpec
-from manifests.format.names import collisions, default_path, file_and_folder_clashes
 from manifests.manifest import Manifest
+from manifests.rows.names import collisions, shard_clashes
+from manifests.rows.table import string_column
 from prep.build.recipe.recipe import differences
 from prep.datasets.diff.comparison import Change, Difference
 from prep.text import shown
@@ -68,8 +69,8 @@ def name_conflicts(a: Sequence[str], b: Sequence[str]) -> Iterator[Conflict]:
     """Yield IDs of which not both can have a file: their names differ in case alone, or one needs a folder where the other is a file."""
     first, second = set(a), set(b)
     ids = sorted(first | second)
-    paths = [default_path(id_) for id_ in ids]
-    for pairs in (collisions(ids), file_and_folder_clashes(paths)):
+    column = string_column(ids)
+    for pairs in (collisions(column), shard_clashes(column)):
         for position, other in pairs:
             pair = (ids[position], ids[other])
             of_a, of_b = ([repr(id_) for id_ in pair if id_ in owner] for owner in (first, second))

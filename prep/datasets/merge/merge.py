@@ -26,7 +26,7 @@ from prep.build.commit.statistics import union_statistics
 from prep.build.execute.copying import CopyItem, CopyTask, copy_shards, further_items
 from prep.build.execute.shards import WrittenShard
 from prep.build.stage.failures_csv import read_failures
-from prep.build.stage.output import foreign_entries
+from prep.build.stage.output import entries
 from prep.build.stage.stage import WorkArea, work_area
 from prep.datasets.merge.conflicts import array_conflict
 from prep.datasets.merge.union import MERGED, MergeOptions, Union, unite
@@ -147,7 +147,7 @@ def _check_out(datasets: Sequence[Manifest], out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out}: is a file; expected a folder")
     finish_if_begun(out)
-    found = foreign_entries(out)
+    found = entries(out)
     if found:
         raise UsageError(f"{out}: already contains files ({shown(found, 3)}); merge writes a new dataset: choose an empty or new folder")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import resource
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -19,7 +21,7 @@ from odd_shards import (
     break_zeros,
 )
 
-from loader import ShardError
+from loader import ShardError, ShortageError
 from loader.feed.feed import Feed, Produced
 from loader.feed.index.index import Index
 from loader.feed.reading.shared_memory import SharedMemory
@@ -257,3 +259,22 @@ def test_without_skipping_a_bad_shard_is_an_error_that_names_it(
         feed.batch(0, 0)
     assert str(caught.value).startswith(f"shard {file} of ID 's003': expected (4, 3) float32, found {DAMAGE[damage]}")
     assert not (file.parent / "ran").exists()
+
+
+@pytest.mark.parametrize("cold", [False, True])
+def test_a_process_with_too_many_files_open_skips_no_sound_sample(make_dataset: MakeDataset, make_feed: MakeFeed, *, cold: bool) -> None:
+    manifest = make_dataset(40)
+    feed = make_feed(manifest, on_error="skip", batch_size=10)
+    feed.batch(0, 0)
+    if cold:
+        feed._reader._header = b""  # so that each shard gets a closer look
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    spare = os.open(os.devnull, os.O_RDONLY)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (spare, hard))
+    try:
+        with pytest.raises(ShortageError, match=r"ID 's010' cannot be read: Too many open files; .*ulimit -n"):
+            feed.batch(0, 1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        os.close(spare)
+    assert feed.batch(0, 1).skipped == []

@@ -31,7 +31,6 @@ def test_a_manifest_is_indexed_in_its_order(make_dataset: Callable[..., Manifest
     index = index_of_manifest(manifest, label_mode="int")
     assert list(index.ids) == ["x/1", "x/2", "y", "z"]
     assert list(index.paths) == ["shards/x/1.npy", "shards/x/2.npy", "shards/y.npy", "shards/z.npy"]
-    assert [index.folders[i] for i in index.folder_of] == ["shards/x", "shards/x", "shards", "shards"]
     assert index.classes == ("a", "b", "c")
     assert index.codes is not None
     assert index.codes.values.tolist() == [1, 0, 1, 2]
@@ -220,14 +219,6 @@ def test_all_that_grows_with_the_samples_is_in_arrays_that_can_be_shared(make_da
     assert np.array_equal(ShardReader(shared).read(positions[5:8]), ShardReader(index).read(positions[5:8]))
 
 
-def test_folders_are_those_of_the_rows(make_dataset: Callable[..., Manifest]) -> None:
-    manifest = make_dataset(4, ids=["x/1", "y/2", "z", "y/w/4"], labels=list("abab"))
-    index = index_of_manifest(manifest.where(label="b"), label_mode=None)
-    assert list(index.folders) == ["shards/y", "shards/y/w"]
-    assert index.folder_of.tolist() == [0, 1]
-    assert index.folder_of.dtype == np.int32
-
-
 def test_what_differs_is_named_in_the_order_of_the_rows(make_dataset: Callable[..., Manifest]) -> None:
     manifest = make_dataset(4, columns={"shape": ["4x3", "5x3", "6x3", "5x3"], "dtype": ["float32"] * 4})
     index = index_of_manifest(manifest.where([False, False, True, True]), label_mode=None)
@@ -252,9 +243,9 @@ def test_a_kept_manifest_is_indexed_like_one_that_was_parsed(
         ours, theirs = (
             index_of_manifest(rows.split(split), label_mode="int", sample_weight="w", sampling="balanced") for rows in (kept, manifest)
         )
-        assert (list(ours.ids), list(ours.paths), list(ours.folders)) == (list(theirs.ids), list(theirs.paths), list(theirs.folders))
+        assert (list(ours.ids), list(ours.paths)) == (list(theirs.ids), list(theirs.paths))
         assert (ours.classes, ours.array) == (theirs.classes, theirs.array)
-        for name in ("folder_of", "weights", "cumulative"):
+        for name in ("weights", "cumulative"):
             assert np.array_equal(getattr(ours, name), getattr(theirs, name))
 
 

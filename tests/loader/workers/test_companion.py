@@ -14,11 +14,11 @@ from acts import noisy
 from feeding import check_batch, check_pass, feed_of, is_alive, take, wait_until
 
 import loader.workers.companion
-import loader.workers.pool
+import loader.workers.pool.pool
 from loader import ManifestSequence
 from loader.feed.feed import Feed
 from loader.workers.companion import Companion
-from loader.workers.pool import shared_pool
+from loader.workers.pool.shared import shared_pool
 from manifests import Manifest
 
 MakeCompanion = Callable[..., Companion]
@@ -135,7 +135,7 @@ def test_where_no_process_can_be_started_it_says_so_once_and_goes_on(
     def refuse(*_: Any) -> None:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
-    monkeypatch.setattr(loader.workers.pool, "start_process", refuse)
+    monkeypatch.setattr(loader.workers.pool.pool, "start_process", refuse)
     companion = make_companion(feed)
     with pytest.warns(RuntimeWarning, match=r"batches are made in the process that trains: .*temporarily unavailable") as told:
         check_pass(companion, feed, 0)

@@ -20,7 +20,7 @@ from loader.feed.options import FeedOptions
 from loader.feed.reading.shared_memory import SharedMemory
 from loader.feed.transforms import Transforms
 from loader.workers.jobs import job_of, put_job, read_job
-from loader.workers.pool import Pool
+from loader.workers.pool.pool import Pool
 from loader.workers.workers import Workers
 from manifests import Manifest
 

@@ -20,7 +20,7 @@ from feeding import check_pass, feed_of
 from loader.errors import TransformError
 from loader.feed.transforms import Transforms
 from loader.workers.pickling import exception_bytes, exception_of, portable
-from loader.workers.pool import Pool
+from loader.workers.pool.pool import Pool
 from loader.workers.workers import Workers
 from manifests import Manifest
 
@@ -89,7 +89,7 @@ print("main runs", flush=True)
 sys.path[:0] = {folders!r}
 from feeding import check_same, feed_of
 from loader.errors import TransformError
-from loader.workers.pool import shared_pool
+from loader.workers.pool.shared import shared_pool
 from loader.workers.workers import Workers
 from manifests import load_manifest
 manifest = load_manifest({root!r})
@@ -228,7 +228,7 @@ def check(make):
         for (x, y), (other_x, other_y) in zip(there, here, strict=True):
             check_same(x, other_x)
             check_same(y, other_y)
-        assert there._readers.process_ids, "no worker was asked"
+        assert there._delivery.readers.process_ids, "no worker was asked"
 
 options = dict(batch_size=3, shuffle=True, seed=4)
 check(lambda **more: First(manifest, **options, **more))

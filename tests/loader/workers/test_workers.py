@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import gc
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -20,7 +23,7 @@ from feeding import check_batch, check_pass, check_same, feed_of, is_alive, take
 
 from loader import ShardError, WorkerError
 from loader.feed.feed import Feed
-from loader.workers.pool import Pool
+from loader.workers.pool.pool import Pool
 from loader.workers.workers import Workers
 from manifests import Manifest
 
@@ -156,7 +159,7 @@ def test_all_workers_may_die_at_once_and_again(make_workers: MakeWorkers, feed: 
 def test_a_batch_that_a_dead_worker_had_not_begun_is_not_blamed(
     make_workers: MakeWorkers, feed: Feed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("loader.workers.pool_member.MOST_ATTEMPTS", 1)
+    monkeypatch.setattr("loader.workers.pool.member.MOST_ATTEMPTS", 1)
     workers = make_workers(1, 1)
     for batch in range(3):
         check_batch(workers, feed, 0, batch)
@@ -170,6 +173,21 @@ def test_a_batch_that_a_dead_worker_had_not_begun_is_not_blamed(
     assert workers.restarts == 3
 
 
+@pytest.mark.parametrize("where", ["SharedMemory.__init__", "SharedMemory.put_job"])
+def test_memory_that_cannot_be_shared_is_said_and_asked_for_again(
+    make_workers: MakeWorkers, feed: Feed, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    def fail(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    workers = make_workers()
+    with monkeypatch.context() as patch:
+        patch.setattr(f"loader.feed.reading.shared_memory.{where}", fail)
+        with pytest.raises(WorkerError, match=r"no room .* lies in the machine's memory: No space left on device; .*workers=0"):
+            take(workers, feed, 0, 0)
+    check_pass(workers, feed, 0)
+
+
 def test_workers_that_die_one_after_the_other_with_nothing_begun_are_an_error_and_no_hang(
     make_workers: MakeWorkers, feed: Feed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,7 +197,7 @@ os.write(int(sys.argv[3]), packed(Ready())); os.kill(os.getpid(), 9)"""
     workers = make_workers()
     with monkeypatch.context() as patch:
         patch.setattr("loader.workers.processes._BOOTSTRAP", ready_and_dead)
-        patch.setattr("loader.workers.blame.MOST_VAIN_DEATHS", 3)
+        patch.setattr("loader.workers.pool.blame.MOST_VAIN_DEATHS", 3)
         with pytest.raises(WorkerError, match=r"3 worker processes in a row died \(exit status -9\) before they began.*workers=0"):
             take(workers, feed, 0, 0)
     check_batch(workers, feed, 0, 0)
@@ -207,27 +225,77 @@ def test_a_stopped_worker_is_replaced_after_the_timeout(make_workers: MakeWorker
     assert not is_alive(stopped)
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP, signal.SIGSEGV])
+def test_a_signal_to_all_workers_loses_nothing(make_workers: MakeWorkers, feed: Feed, number: signal.Signals) -> None:
+    workers = make_workers(2, 4, timeout=1.5)
+    for batch in range(4):
+        check_batch(workers, feed, 0, batch)
+    gone = workers.process_ids
+    for pid in gone:
+        os.kill(pid, number)
+    for batch in range(4, BATCHES):
+        check_batch(workers, feed, 0, batch)
+    check_pass(workers, feed, 1)
+    assert not set(gone) & set(workers.process_ids)
+    assert not any(map(is_alive, gone))
+
+
+@pytest.mark.parametrize("seconds", [pytest.param(90, marks=pytest.mark.faults), 5])
+def test_signals_at_any_moment_end_in_the_batch_or_in_an_error_with_its_ids(make_workers: MakeWorkers, feed: Feed, seconds: float) -> None:
+    draw = random.Random(7)  # noqa: S311  # no secret
+    workers = make_workers(2, 4, timeout=1.5)
+    over, batches, errors = threading.Event(), 0, 0
+    told: list[tuple[str, list[str]]] = []
+
+    def shoot() -> None:
+        while not over.wait(draw.uniform(0, 0.6)):
+            for pid in draw.sample(workers.process_ids, draw.randint(0, len(workers.process_ids))):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, draw.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP, signal.SIGCONT, signal.SIGSEGV]))
+
+    shooter = threading.Thread(target=shoot)
+    shooter.start()
+    end = time.monotonic() + seconds
+    try:
+        while time.monotonic() < end or not batches:
+            key = divmod(batches + errors, BATCHES)
+            try:
+                check_batch(workers, feed, *key)
+                batches += 1
+            except WorkerError as error:
+                told.append((str(error), feed.ids(*key)))
+                errors += 1
+    finally:
+        over.set()
+        shooter.join()
+    for message, ids in told:
+        # Or many died one after the other before they began on any batch.
+        assert all(repr(id_) in message for id_ in ids) or "in a row" in message
+    check_pass(workers, feed, 99)
+
+
 # What a transform does to its worker.
 
 DEADLY = ["killed", "os._exit(0)", "segfault"]
 
 
-@pytest.mark.parametrize("act", [*DEADLY, "terminated", "os._exit(3)", "abort", "stopped"])
+@pytest.mark.parametrize("act", [*DEADLY, "terminated", "os._exit(3)", "abort", "stopped", "hang"])
 def test_a_batch_at_which_a_worker_died_is_done_again(make_workers: MakeWorkers, manifest: Manifest, tmp_path: Path, act: str) -> None:
     feed = feed_of(manifest, At(17, act, tmp_path / "done", but=os.getpid()))
-    workers = make_workers(2, 4, feed=feed, timeout=1.5 if act == "stopped" else 120)
+    workers = make_workers(2, 4, feed=feed, timeout=1.5 if act in {"stopped", "hang"} else 120)
     check_pass(workers, feed, 0)
     assert (tmp_path / "done").exists()
     assert workers.restarts == 1
 
 
-@pytest.mark.parametrize("act", [*DEADLY, "stopped"])
+@pytest.mark.parametrize("act", [*DEADLY, "stopped", "hang", "no memory"])
 def test_a_batch_at_which_workers_die_again_and_again_is_an_error_with_its_ids(
     make_workers: MakeWorkers, manifest: Manifest, act: str
 ) -> None:
     feed = feed_of(manifest, At(17, act, but=os.getpid()))
     deadly = next(batch for batch in range(BATCHES) if "s017" in feed.ids(0, batch))
-    workers = make_workers(1, 4, feed=feed, timeout=1.5 if act == "stopped" else 120)
+    hangs = act in {"stopped", "hang"}
+    workers = make_workers(1, 4, feed=feed, timeout=1.5 if hangs else 120)
     for batch in range(BATCHES):
         if batch != deadly:
             check_batch(workers, feed, 0, batch)
@@ -235,7 +303,8 @@ def test_a_batch_at_which_workers_die_again_and_again_is_an_error_with_its_ids(
         with pytest.raises(WorkerError, match=f"at batch {batch} of pass 0, with IDs") as caught:
             take(workers, feed, 0, batch)
         assert all(repr(id_) in str(caught.value) for id_ in feed.ids(0, batch))
-        assert ("gave no answer for 1.5 s" in str(caught.value)) == (act == "stopped")
+        assert ("gave no answer for 1.5 s" in str(caught.value)) == hangs
+        assert ("no room left for a batch in the machine's memory" in str(caught.value)) == (act == "no memory")
     assert workers.restarts == 2
 
 
@@ -393,7 +462,7 @@ def test_a_worker_that_hangs_before_it_reads_anything_is_an_error_and_no_hang(
     make_workers: MakeWorkers, make_dataset: Callable[..., Manifest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("loader.workers.processes._BOOTSTRAP", "import time; time.sleep(60)")
-    monkeypatch.setattr("loader.workers.pool.START_SECONDS", 0.3)
+    monkeypatch.setattr("loader.workers.processes.START_SECONDS", 0.3)
     # More than a pipe holds.
     feed = feed_of(make_dataset(1000, ids=[f"{i:0200d}" for i in range(1000)]))
     with pytest.raises(WorkerError, match="cannot start"):

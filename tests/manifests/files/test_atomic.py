@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 from pathlib import Path
 
@@ -112,3 +113,11 @@ def test_what_need_not_last_is_not_flushed(tmp_path: Path, monkeypatch: pytest.M
     with replacing(tmp_path / "b") as file:
         file.write(b"new")
     assert len(flushed) == 2  # the file and its folder
+
+
+def test_what_was_written_can_be_mapped_before_the_block_ends(tmp_path: Path) -> None:
+    with replacing(tmp_path / "a") as file:
+        file.write(b"content")
+        file.flush()
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+            assert mapped[:] == b"content"

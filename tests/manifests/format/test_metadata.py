@@ -44,6 +44,7 @@ array_specs = st.builds(
 metadata = st.builds(
     Metadata,
     array=st.none() | array_specs,
+    arrays=st.dictionaries(st.from_regex(r"[a-z][a-z0-9_]{0,9}", fullmatch=True), array_specs, max_size=3),
     labels=st.dictionaries(words, st.builds(LabelSpec, classes=st.lists(words, unique=True).map(tuple)), max_size=3),
     recipe=json_objects,
     splits=json_objects.map(lambda value: {**value, "names": ["b", "a"]}),
@@ -82,6 +83,26 @@ def test_what_is_said_of_labels_is_written_and_nothing_else(tmp_path: Path) -> N
         "label": {"kind": "class", "classes": ["1.5", "2.5"]},
         "age": {"kind": "number"},
     }
+
+
+def test_nothing_is_written_of_arrays_that_there_are_not(tmp_path: Path) -> None:
+    write_metadata(Metadata(array=ArraySpec(shape=(1,), dtype="bool")), tmp_path / "dataset.json")
+    assert json.loads((tmp_path / "dataset.json").read_text()).keys() == {"schema_version", "array", "labels"}
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ([], "arrays: expected an object, found []"),
+        ({"../x": {"shape": [1], "dtype": "bool"}}, "arrays: expected lower-case letters, digits and '_', at most 64"),
+        ({"mask": 3}, "arrays.mask: expected an object, found 3"),
+        ({"mask": {"shape": "3"}}, "arrays.mask.shape: expected a list of lengths or nulls, found '3'"),
+        ({"mask": {"dtype": "object"}}, "arrays.mask.dtype: expected the NumPy name of a numeric dtype, found 'object'"),
+    ],
+)
+def test_what_is_wrong_with_further_arrays_is_named_by_its_key(tmp_path: Path, arrays: Any, message: str) -> None:
+    [found] = problems_of({"schema_version": 1, "arrays": arrays}, tmp_path / "dataset.json")
+    assert found.startswith(message)
 
 
 def test_the_golden_file_is_read() -> None:

@@ -6,7 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manifests.format.schema import COLUMN_NAMES, COLUMNS, format_shape, is_possible_shape, parse_shape, split_label
+from manifests.format.schema import (
+    COLUMN_NAMES,
+    COLUMNS,
+    array_name_problem,
+    array_names,
+    format_shape,
+    is_array_column,
+    is_contract_column,
+    is_possible_shape,
+    ordered_columns,
+    parse_shape,
+    split_label,
+)
 
 SHAPES = [((), "scalar"), ((0,), "0"), ((1,), "1"), ((32, 32, 3), "32x32x3"), ((0, 5), "0x5"), ((10**15,), "1000000000000000")]
 
@@ -80,3 +92,29 @@ def test_the_columns_of_the_contract() -> None:
 
 def test_every_column_is_described() -> None:
     assert all(column.description for column in COLUMNS)
+
+
+@pytest.mark.parametrize("name", ["mask", "m", "depth_2", "a" * 64])
+def test_the_names_of_further_arrays(name: str) -> None:
+    assert array_name_problem(name) is None
+
+
+@pytest.mark.parametrize("name", ["", "Mask", "2d", "_m", "a.b", "a/b", "..", "mäsk", "a\n", "a" * 65, 3, None])
+def test_any_other_name_is_none_of_a_further_array(name: object) -> None:
+    assert str(array_name_problem(name)).endswith(f"such as mask, found {name!r}")
+
+
+def test_the_arrays_that_columns_tell_of() -> None:
+    columns = ["id", "mask.path", "mask.shape", "grid.row", "Big.path", "path", "depth.path", ".path"]
+    assert array_names(columns) == ("depth", "mask")
+    assert [name for name in columns if is_array_column(name)] == ["mask.path", "mask.shape", "grid.row", "depth.path"]
+    assert is_contract_column("sha256")
+    assert not is_contract_column("Big.path")
+
+
+def test_the_order_of_columns() -> None:
+    columns = ["own", "mask.sha256", "mask.path", "grid.row", "fingerprint", "depth.path", "mask.extra", "mask.shape", "id"]
+    assert ordered_columns(columns) == [
+        *("id", "fingerprint", "depth.path", "mask.path", "mask.shape", "mask.sha256"),
+        *("own", "grid.row", "mask.extra"),
+    ]

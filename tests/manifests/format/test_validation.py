@@ -28,6 +28,27 @@ def check(columns: dict[str, list[str]], metadata: Metadata | None = None) -> li
     return found
 
 
+@pytest.mark.parametrize(
+    ("columns", "found"),
+    [
+        ({"mask.path": ["../a.npy", ""]}, [("unsafe-path", 2, "mask.path")]),
+        ({"mask.path": ["m.npy", "m.npy"]}, [("shared-path", 4, "mask.path")]),
+        ({"mask.path": ["m.npy", "M.npy"]}, [("shared-path", 4, "mask.path")]),
+        ({"mask.path": ["m.npy", "m.npy"], "mask.row": ["0", "0"]}, [("shared-path", 4, "mask.path")]),
+        ({"mask.path": ["shards/b.npy", ""]}, [("shared-path", 2, "mask.path")]),
+        ({"mask.path": ["shards/a.npy", ""]}, [("shared-path", 2, "mask.path")]),
+        ({"mask.path": ["m.npy", ""], "depth.path": ["", "m.npy"]}, [("shared-path", 2, "mask.path")]),
+        ({"mask.path": ["m.npy/x.npy", "m.npy"]}, [("path-under-file", 2, "mask.path")]),
+        ({"mask.path": ["m.npy", ""], "mask.shape": ["3x", ""]}, [("bad-shape", 2, "mask.shape")]),
+        ({"mask.path": ["m.npy", ""], "mask.dtype": ["", "object"]}, [("bad-dtype", 4, "mask.dtype")]),
+        ({"mask.path": ["m.npy", ""], "mask.sha256": ["0", ""]}, [("bad-sha256", 2, "mask.sha256")]),
+        ({"mask.path": ["m.npy", ""], "mask.row": ["-1", ""]}, [("bad-row", 2, "mask.row")]),
+    ],
+)
+def test_the_columns_of_further_arrays_are_checked(columns: dict[str, list[str]], found: list[Found]) -> None:
+    assert check({"id": ["a", "b"], **columns}) == found
+
+
 def has_surrogates(columns: dict[str, list[str]]) -> bool:
     return any("\ud800" <= character <= "\udfff" for values in columns.values() for character in "".join(values))
 
@@ -44,6 +65,10 @@ def has_surrogates(columns: dict[str, list[str]]) -> bool:
         {"id": ["a"], "anything else": ["../\n\x00"]},
         {"id": ["a" * 251]},
         {"id": ["a" * 255], "path": ["a.npy"]},
+        {"id": ["a", "b"], "mask.path": ["arrays/mask/a.npy", ""], "mask.shape": ["3", ""], "mask.dtype": ["bool", ""]},
+        {"id": ["a", "b"], "mask.path": ["m/a.npy", "m/b.npy"], "mask.sha256": [SHA, SHA], "depth.path": ["d/a.npy", ""]},
+        {"id": ["a", "b"], "path": ["a.npy", "b.npy"], "mask.path": ["m.npy", "m.npy"], "mask.row": ["0", "1"]},
+        {"id": ["a"], "grid.row": ["A"], "Mask.path": ["../x"], "mask.shape": ["no"]},
     ],
 )
 def test_a_sound_manifest_has_no_problems(columns: dict[str, list[str]]) -> None:
@@ -56,7 +81,7 @@ def is_left_to_a_second_look(columns: dict[str, list[str]]) -> bool:
     paths = columns.get("path", [])
     return (
         max(map(len, columns["id"]), default=0) > 251
-        or any(columns.get("row", []))
+        or any(value for name in ("row", "mask.row") for value in columns.get(name, []))
         or (any(paths) and not all(path.endswith(".npy") for path in paths))
     )
 

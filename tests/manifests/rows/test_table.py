@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from manifests.rows import arrow
 from manifests.rows.buffers import string_array
-from manifests.rows.table import blank, equal_at, mapped, rows_of, strings, taken, with_column, with_rows
+from manifests.rows.table import blank, equal_at, frame_of, mapped, rows_of, string_column, strings, taken, with_column, with_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,6 +26,24 @@ def column_of(pieces: Sequence[Sequence[str]], *, few: bool) -> pa.ChunkedArray:
     pa = arrow.pa
     column = pa.chunked_array([string_array(piece) for piece in pieces], type=pa.large_string())
     return column.dictionary_encode().cast(pa.dictionary(pa.int32(), pa.string())) if few else column
+
+
+@pytest.mark.parametrize("at_once", [1, 4, 7, 8, 65_536])
+@pytest.mark.parametrize("values", [["a"] * 7, ["a", "b"] * 4, ["", ""], []])
+def test_a_frame_has_each_value(monkeypatch: pytest.MonkeyPatch, values: list[str], at_once: int) -> None:
+    monkeypatch.setattr(arrow, "ROWS_AT_ONCE", at_once)
+    rows = arrow.pa.table({"few": column_of([values[:3], values[3:]], few=True), "many": column_of([values], few=False)})
+    frame = frame_of(rows)
+    assert [list(frame["few"]), list(frame["many"]), strings(rows["few"])] == [values] * 3
+    assert set(map(str, frame.dtypes)) == {"str"}
+
+
+def test_one_value_in_all_rows_is_held_once() -> None:
+    column = rows_of({"shape": ["32x32x3"] * 500_000})["shape"]
+    before = arrow.pa.total_allocated_bytes()
+    text = string_column(column)
+    assert arrow.pa.total_allocated_bytes() - before < 3_000_000
+    assert len(text) == 500_000
 
 
 @given(pieces, st.booleans(), st.data())

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from manifests.rows.table import string_column
-from manifests.storage.commit_record import Changeover, read_record, write_record
+from manifests.storage.commit_record import Changeover, Replaced, read_record, write_record
 
 
 @pytest.mark.parametrize("ids", [[], ["a"], ["a", "b/c", "é", 'd"e'], [f"{number:03d}" for number in range(10)]])
@@ -30,3 +30,16 @@ def test_a_record_comes_back(ids: list[str], tmp_path: Path, monkeypatch: pytest
 def test_ids_may_be_strings_or_an_arrow_column(kind: Callable[[list[str]], Any]) -> None:
     ids = ["a", "b/c", "é"]
     assert string_column(kind(ids)) == pa.chunked_array([ids], type=pa.large_string())
+
+
+def test_a_record_of_further_arrays_comes_back(tmp_path: Path) -> None:
+    path, some, none = tmp_path / "commit.json", string_column(["a", "b/c"]), string_column([])
+    arrays = {"mask": Replaced(added=some, removed=none), "depth": Replaced(added=none, removed=some)}
+    change = Changeover(manifest="12", added=some, removed=none, failures="new", arrays=arrays)
+    write_record(change, path)
+    assert read_record(path) == change
+    assert list(change.by_folder()) == ["shards", "arrays/depth", "arrays/mask"]
+    assert json.loads(path.read_text())["arrays"] == {
+        "depth": {"added": [], "removed": ["a", "b/c"]},
+        "mask": {"added": ["a", "b/c"], "removed": []},
+    }

@@ -13,7 +13,9 @@ import pytest
 from manifests import UnfinishedCommitError, load_manifest
 from manifests.files.lock import locked
 from manifests.format.names import default_path
+from manifests.rows.table import string_column
 from manifests.storage import commitlog
+from manifests.storage.commit_record import Replaced
 from manifests.storage.commitlog import RECORD, STAGE_FOLDER, begin_changeover, finish_changeover, finish_if_begun
 
 OLD, NEW = "id,label\nold,x\n", "id,label\nnew,x\n"
@@ -130,6 +132,22 @@ def test_it_can_end_at_any_step_and_be_done_again(old: str, new: str, tmp_path: 
     assert steps >= 5
 
 
+def test_files_of_further_arrays_come_and_go_with_the_others(tmp_path: Path) -> None:
+    root = lay_out(tmp_path / "data")
+    put(root / "arrays/mask/old.npy", "old mask")
+    put(root / "arrays/depth/old.npy", "old depth")
+    put(root / STAGE_FOLDER / "arrays/mask/x/new.npy", "new mask")
+    arrays = {"mask": changed(["x/new"], ["old"]), "depth": changed([], ["old"])}
+    begin_changeover(root, added=["new"], removed=["old"], failures="none", arrays=arrays)
+    assert load_manifest(root).ids == ["new"]
+    assert files(root).keys() == {"manifest.csv", "dataset.json", default_path("new"), "arrays/mask/x/new.npy"}
+    assert not (root / "arrays" / "depth").exists()
+
+
+def changed(added: list[str], removed: list[str]) -> Replaced:
+    return Replaced(added=string_column(added), removed=string_column(removed))
+
+
 def test_what_made_room_for_a_new_shard_is_not_removed_once_that_has_come(tmp_path: Path) -> None:
     """A disk that takes `Cat` and `cat` for one has the new shard under the old name then."""
     root = lay_out(tmp_path / "data", old="Cat", new="cat")
@@ -200,6 +218,11 @@ HOSTILE: dict[str, Callable[[Path], None]] = {
     "a digest that is none": edited(manifest=1),
     "another manifest": edited(manifest="0" * 64),
     "a shard that is nowhere": edited(added=["new", "lost"]),
+    "an array of another name": edited(arrays={"../mask": {"added": [], "removed": []}}),
+    "an array's ID that leaves": edited(arrays={"mask": {"added": [], "removed": ["../../precious"]}}),
+    "an array with another field": edited(arrays={"mask": {"added": [], "removed": [], "run": "rm"}}),
+    "arrays that are a list": edited(arrays=["mask"]),
+    "an array that is nowhere": edited(arrays={"mask": {"added": ["new"], "removed": []}}),
     "a pipe": as_pipe,
     "a link": as_link,
     "shards behind a link": shards_elsewhere,

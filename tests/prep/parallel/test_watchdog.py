@@ -1,6 +1,11 @@
 from __future__ import annotations
 
+import fcntl
+import os
 import pickle
+import signal
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +18,7 @@ from prep.build.execute.journal import nothing_written
 from prep.build.execute.samples import Made
 from prep.build.recipe.recipe import Recipe
 from prep.parallel import watchdog
+from prep.parallel.watchdog import new_watch
 from prep.readers.arrays import ArrayOptions
 from prep.sources.items import Item
 
@@ -159,3 +165,69 @@ def test_a_link_of_that_name_is_left_alone(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "prep-watch-link").symlink_to(elsewhere)
     with watchdog.new_watch(1.0):
         assert (elsewhere / "alive").exists()
+
+
+HOLD_WORKERS = """
+import sys, threading
+from prep.parallel.executors import open_workers
+with open_workers(2) as workers:
+    workers.executor.submit(int).result()
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="semaphores are files on Linux alone")
+def test_semaphores_of_a_killed_process_group_go_with_the_next_watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also loky's own tracker is killed, which is there to remove them."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def semaphores() -> list[Path]:
+        return list(watchdog.SEMAPHORE_FOLDER.glob(f"sem.loky-{process.pid}-*"))
+
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD_WORKERS],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            with new_watch(1.0):
+                assert semaphores()  # they are in use
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+    while (held := list(tmp_path.glob("prep-watch-*/alive"))) and is_locked(held[0]):  # the kernel has not ended them all yet
+        os.sched_yield()
+    assert semaphores()
+    with new_watch(1.0):
+        assert semaphores() == []
+
+
+def is_locked(path: Path) -> bool:
+    with open(path, "rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def test_a_note_of_semaphores_removes_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(watchdog, "SEMAPHORE_FOLDER", tmp_path / "shm")
+    left = tmp_path / "prep-watch-left"
+    for folder in (left, tmp_path / "shm"):
+        folder.mkdir()
+    for name in ("theirs", "sem.loky-1-x"):
+        (tmp_path / "shm" / name).touch()
+    (left / "alive").touch()
+    (tmp_path / "outside").touch()
+    (left / "semaphores").write_text("theirs\n../outside\nsem.loky-/../../outside\nsem.loky-1-x\nsem.loky-1-gone\n\n")
+    with new_watch(1.0):
+        assert os.listdir(tmp_path / "shm") == ["theirs"]
+    assert (tmp_path / "outside").exists()

@@ -6,9 +6,11 @@ import errno
 import gc
 import os
 import pickle
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -35,7 +37,7 @@ from odd_shards import (
     version_2,
 )
 
-from loader import OptionError, ShardError
+from loader import OptionError, ShardError, ShortageError
 from loader.feed.index.from_ids import index_of_ids
 from loader.feed.index.from_manifest import index_of_manifest
 from loader.feed.reading.shard_reader import ShardReader
@@ -160,9 +162,87 @@ def test_another_shard_tells_the_shape_where_bad_ones_are_skipped(make_dataset: 
 
 
 @MAKERS
+@pytest.mark.parametrize("swapped", ["shards", "shards/in"])
+@pytest.mark.parametrize("lets_go", [False, True])
+def test_a_folder_that_becomes_a_link_later_is_not_followed(
+    make_dataset: Callable[..., Manifest],
+    sample: Callable[..., np.ndarray],
+    tmp_path: Path,
+    make_reader: Callable,
+    swapped: str,
+    lets_go: bool,
+) -> None:
+    manifest = make_dataset(3, ids=["in/a", "in/b", "in/c"])
+    reader = make_reader(manifest)
+    read_all(reader, 3)
+    folder = manifest.root / swapped
+    shutil.copytree(folder, tmp_path / "elsewhere")
+    for file in (tmp_path / "elsewhere").rglob("*.npy"):
+        np.save(file, np.full((4, 3), 777, np.float32))
+    folder.rename(folder.with_name("before"))
+    folder.symlink_to(tmp_path / "elsewhere")
+    if lets_go:
+        reader.let_go()
+        with pytest.raises(ShardError, match=r"ID 'in/a': .*found a symbolic link that leads out of .*put the shard itself there"):
+            read_all(reader, 3)
+    else:  # the folder that was opened is the one that is read
+        assert np.array_equal(read_all(reader, 3), np.stack([sample(i) for i in range(3)]))
+
+
+SHORTAGES = {
+    errno.EMFILE: "ulimit -n",
+    errno.ENFILE: "other programs",
+    errno.ENOMEM: "free some memory",
+    errno.ESTALE: "mount it again",
+    errno.ENOTCONN: "mount it again",
+}
+
+
+@MAKERS
+@pytest.mark.parametrize("number", SHORTAGES, ids=errno.errorcode.get)
+@pytest.mark.parametrize("where", ["os.open", "loader.feed.reading.shard_file.read_header", "loader.feed.reading.shard_file.read_stream"])
+def test_what_the_system_runs_out_of_is_no_fault_of_a_shard(
+    make_dataset: Callable[..., Manifest], monkeypatch: pytest.MonkeyPatch, make_reader: Callable, number: int, where: str
+) -> None:
+    def fail(*_: object, **__: object) -> NoReturn:
+        raise OSError(number, os.strerror(number))
+
+    manifest = make_dataset(3)
+    reader = make_reader(manifest)
+    with monkeypatch.context() as patch:
+        patch.setattr(where, fail)
+        for name in ("preadv", "readv"):  # or else no closer look is needed
+            patch.setattr(os, name, fail)
+        with pytest.raises(ShortageError) as caught:
+            reader.read(np.arange(3), fail) if make_reader is reader_of else reader.read_each(np.arange(3), fail)
+    assert (caught.value.errno, caught.value.what) == (number, f"shard {manifest.root}/shards/s000.npy of ID 's000'")
+    message = str(caught.value)
+    assert os.strerror(number) in message
+    assert SHORTAGES[number] in message
+    assert "\n" not in message
+    again = pickle.loads(pickle.dumps(caught.value))  # noqa: S301  # our own bytes
+    assert (str(again), again.errno) == (message, number)
+    assert len(read_all(reader, 3)) == 3
+
+
+@pytest.mark.parametrize("number", SHORTAGES, ids=errno.errorcode.get)
+def test_a_folder_that_a_shortage_keeps_closed_is_no_wrong_argument(
+    make_dataset: Callable[..., Manifest], monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def fail(*_: object, **__: object) -> NoReturn:
+        raise OSError(number, os.strerror(number))
+
+    index = index_of_manifest(make_dataset(3), label_mode=None)
+    monkeypatch.setattr(os, "open", fail)
+    with pytest.raises(ShortageError, match=r"the folder of the shards, .*, cannot be read: .*"):
+        ShardReader(index)
+
+
+@MAKERS
 def test_no_file_is_left_open_by_errors(make_dataset: Callable[..., Manifest], make_reader: Callable) -> None:
     manifest = make_dataset(3)
     reader = make_reader(manifest)
+    read_all(reader, 3)  # which opens the folders
     for damage in (break_truncated, break_dtype, break_no_npy, break_object, break_empty, break_folder):
         damage(manifest.root / "shards" / "s001.npy")
         before = open_files()
@@ -172,14 +252,27 @@ def test_no_file_is_left_open_by_errors(make_dataset: Callable[..., Manifest], m
         assert open_files() == before
 
 
-def test_the_folder_is_closed_with_the_reader(make_dataset: Callable[..., Manifest]) -> None:
+def test_folders_are_closed_with_the_reader(make_dataset: Callable[..., Manifest]) -> None:
     manifest = make_dataset(3)
     before = open_files()
     readers = [reader_of(manifest) for _ in range(5)]
-    assert open_files() == before + 5
-    readers[0].close()
+    assert open_files() == before + 2 * 5  # the dataset's own, and the one of the shards
     del readers
     assert open_files() == before
+
+
+@MAKERS
+def test_a_reader_that_let_go_has_nothing_open_and_reads_on(
+    make_dataset: Callable[..., Manifest], sample: Callable[..., np.ndarray], make_reader: Callable
+) -> None:
+    manifest = make_dataset(3)
+    before = open_files()
+    reader = make_reader(manifest)
+    for _ in range(2):
+        assert np.array_equal(read_all(reader, 3), np.stack([sample(i) for i in range(3)]))
+        assert open_files() > before
+        reader.let_go()
+        assert open_files() == before
 
 
 def test_a_folder_that_is_not_there_is_an_argument_that_cannot_be_used(tmp_path: Path) -> None:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
+import shutil
 import tracemalloc
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from manifests import load_manifest
+from prep import BuildOptions, SilentReporter, build_shards
 from prep.build.execute.chunk import FEWEST_ITEMS, MOST_ITEMS, BuildChunk, build_chunk, chunks_of
 from prep.build.recipe.recipe import Recipe
 from prep.readers.arrays import ArrayOptions
@@ -37,6 +45,46 @@ def test_a_part_of_a_large_array_does_not_hold_the_rest(tmp_path: Path) -> None:
     tracemalloc.stop()
     assert len(done) == 12
     assert peak < 40_000_000
+
+
+def write_below(folder: Path, array: npt.ArrayLike, length: int) -> str:
+    """Write an array so deep below a folder that its path has so many bytes, and return that path from there on."""
+    content = io.BytesIO()
+    np.save(content, array)
+    left = length - len(os.fspath(folder)) - 1
+    names = []
+    with contextlib.ExitStack() as stack:
+        at = os.open(folder, os.O_RDONLY)
+        stack.callback(os.close, at)
+        while left > 250:
+            names.append("d" * min(200, left - 20))
+            os.mkdir(names[-1], dir_fd=at)
+            at = os.open(names[-1], os.O_RDONLY, dir_fd=at)
+            stack.callback(os.close, at)
+            left -= len(names[-1]) + 1
+        names.append("f" * (left - 4) + ".npy")
+        with open(names[-1], "xb", opener=lambda name, flags: os.open(name, flags, dir_fd=at)) as file:
+            file.write(content.getvalue())
+    return "/".join(names)
+
+
+@pytest.mark.parametrize(("length", "is_done"), [(3900, True), (4088, False), (4095, False)])
+def test_a_shard_whose_path_would_be_too_long_is_a_failure_of_that_item(length: int, is_done: bool, tmp_path: Path) -> None:
+    raw, out = tmp_path / "r", tmp_path / "o"
+    (raw / "c").mkdir(parents=True)
+    np.save(raw / "c" / "x.npy", np.zeros(3))
+    source = write_below(raw, np.ones(3), length)
+    assert len(os.fspath(raw / source)) == length
+    try:
+        for _ in range(2):
+            summary = build_shards(raw, out, BuildOptions(workers=1), report=SilentReporter())
+            assert [(failure.source, failure.stage) for failure in summary.failures] == ([] if is_done else [(source, "write")])
+            assert len(load_manifest(out)) == 1 + is_done
+            failures = (out / "failures.csv").read_text() if not is_done else ""
+            assert ".prep" not in failures
+    finally:
+        for folder in (raw, out):  # pytest's own way goes by whole paths
+            shutil.rmtree(folder)
 
 
 @given(st.integers(0, 20_000), st.integers(1, 64))

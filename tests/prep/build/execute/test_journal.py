@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -297,15 +298,87 @@ def test_what_no_part_tells_of_is_removed_with_its_folders_and_nothing_behind_a_
     assert (mine / "precious").exists()
 
 
-@pytest.mark.parametrize("name", ["shards", PART_FOLDER])
+@pytest.mark.parametrize("name", ["shards", PART_FOLDER, "arrays", "arrays/mask"])
 def test_a_link_in_the_place_of_a_folder_is_not_followed(name: str, tmp_path: Path) -> None:
     mine, target = tmp_path / "mine", tmp_path / "build"
     mine.mkdir()
-    target.mkdir()
+    (target / name).parent.mkdir(parents=True)
     (mine / "precious.part").touch()
+    (mine / "link").symlink_to(mine / "precious.part")
     (target / name).symlink_to(mine)
     assert before(target) == set()
     assert (mine / "precious.part").exists()
+    assert (mine / "link").is_symlink()
+
+
+# Further arrays
+
+
+def with_arrays(target: Path, id_: str, **arrays: Any) -> Done:
+    """Write an item's shard, and files of further arrays."""
+    item, [main], header = written(target, id_)
+    further = {name: write_shard(id_, np.asarray(array), target / "arrays" / name / f"{id_}.npy") for name, array in arrays.items()}
+    return item, (replace(main, arrays={name: replace(shard, moments=b"") for name, shard in further.items()}),), header
+
+
+@pytest.fixture
+def masked(tmp_path: Path) -> Path:
+    """Two items that are done, told of by a part each: one has a mask, the other a mask and a depth; and one without any."""
+    folder = tmp_path / "build"
+    write_part(folder, [with_arrays(folder, "a", mask=np.ones((2, 2), bool))], PRINTS)
+    write_part(folder, [with_arrays(folder, "b", mask=np.zeros(3, "uint8"), depth=np.float32(1.5)), written(folder, "tiled")], PRINTS)
+    return folder
+
+
+def test_further_arrays_are_found_with_every_field(masked: Path) -> None:
+    work = going_on(masked)
+    done = work.done_before(due(PRINTS)).table()
+    further = [f"{name}.{field}" for name in ("depth", "mask") for field in ("shape", "dtype", "sha256")]
+    assert done.column_names == [*journal.WRITTEN, *further]
+    assert done["mask.shape"].to_pylist() == ["2x2", "3", ""]
+    assert done["mask.dtype"].to_pylist() == ["bool", "uint8", ""]
+    assert done["depth.shape"].to_pylist() == ["", "scalar", ""]
+    digests = [hashlib.sha256((work.folder / path).read_bytes()).digest() for path in ("arrays/mask/a.npy", "arrays/mask/b.npy")]
+    assert done["mask.sha256"].to_pylist() == [*digests, bytes(32)]
+    assert sorted(path.relative_to(work.folder).as_posix() for path in (work.folder / "arrays").rglob("*.npy")) == [
+        *("arrays/depth/b.npy", "arrays/mask/a.npy", "arrays/mask/b.npy")
+    ]
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(path.read_bytes()[:-1])], ids=["missing", "short"])
+def test_an_item_counts_only_with_all_of_its_arrays(masked: Path, damage: Callable[[Path], Any]) -> None:
+    damage(masked / "arrays" / "depth" / "b.npy")
+    assert done_in(masked) == {"a", "tiled"}
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"mask.dtype": ["object"]},
+        {"mask.dtype": [""]},
+        {"mask.shape": ["2x"]},
+        {"mask.shape": [""]},
+    ],
+    ids=str,
+)
+def test_a_part_that_tells_of_impossible_arrays_is_left_aside(columns: dict[str, list[str]], tmp_path: Path) -> None:
+    target = tmp_path / "build"
+    write_part(target, [with_arrays(target, "a", mask=np.ones((2, 2), bool))], PRINTS)
+    path = the_part(target)
+    path.write_bytes(with_columns(**columns)(path.read_bytes()))
+    with pytest.raises(UnsealedError):
+        read_part(path)
+
+
+@pytest.mark.parametrize("name", ["../x.shape", "Mask.shape", "mask.other"])
+def test_a_part_with_columns_of_no_array_is_left_aside(name: str, tmp_path: Path) -> None:
+    target = tmp_path / "build"
+    write_part(target, [with_arrays(target, "a", mask=np.ones((2, 2), bool))], PRINTS)
+    path = the_part(target)
+    renamed = with_rows(lambda part: part.rename_columns([name if column == "mask.shape" else column for column in part.column_names]))
+    path.write_bytes(renamed(path.read_bytes()))
+    with pytest.raises(UnsealedError):
+        read_part(path)
 
 
 def test_a_part_under_another_name_is_written_under_its_own(target: Path) -> None:

@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manifests.rows.buffers import string_array
-from prep.build.commit.rows import hex_column
-from prep.build.state.digests import DigestFinder, digests_of
+from prep.build.state.digests import DigestFinder, digests_of, hex_column
 
 
 def rows_of(*digests: bytes) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from loader import WorkerError
-from loader.workers.blame import MOST_FAILED_STARTS, MOST_VAIN_DEATHS, MOST_VAIN_WAITS, Deaths
+from loader.workers.pool.blame import MOST_FAILED_STARTS, MOST_VAIN_DEATHS, MOST_VAIN_WAITS, Deaths
 from loader.workers.processes import Assignment, Process
 
 

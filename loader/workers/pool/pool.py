@@ -8,7 +8,7 @@ those pipes: nothing spins, and the end of a process shows at once as the end of
 from __future__ import annotations
 
 import os
-import select
+import signal
 import threading
 import time
 import weakref
@@ -17,23 +17,18 @@ from contextlib import contextmanager
 
 from loader.errors import TransformError, WorkerError
 from loader.feed.feed import Key, Produced
-from loader.feed.reading.shared_memory import SharedMemory
-from loader.workers.blame import WITHOUT_WORKERS, Deaths
+from loader.feed.reading.shared_memory import SharedMemory, shared_place
 from loader.workers.jobs import job_of, put_job
 from loader.workers.messages import Admit, Dismiss, Done, Failed, Leaving, Order, Ready, Task
-from loader.workers.pool_member import Member
-from loader.workers.processes import END_SECONDS, Assignment, Process, end_all, end_process, start_process
-
-START_SECONDS = 60.0
-"""How long a worker may take to start, on whatever machine and however busy."""
+from loader.workers.pool.blame import WITHOUT_WORKERS, Deaths
+from loader.workers.pool.member import Member
+from loader.workers.pool.slots import Slots
+from loader.workers.processes import END_SECONDS, Assignment, Process, end_all, end_process, start_process, wait_for
 
 IDLE_SECONDS = 300.0
 """After so long without a task a worker leaves, to be started again when it is needed: TensorFlow holds on to every sequence that
 `fit` was given until the process ends, so its workers cannot wait for the sequence to go. What was read ahead for such a sequence is
 forgotten after the same time."""
-
-_LENT = 6
-"""Slots that may be lent at once to one feed; beyond that, batches are copied. TensorFlow keeps a few batches waiting by itself."""
 
 _MOST_QUEUED = 256
 """Batches that one worker has to do at once. Its pipe holds the orders of more: else the two could wait for each other, this process
@@ -41,8 +36,6 @@ for room in a pipe and the worker for room in the other."""
 
 _LOOK_SECONDS = 1.0
 """A worker's pipe does not end with it when a process that it started itself has inherited the pipe; so we look after so long."""
-
-_READ_BYTES = 65_536
 
 
 class Pool:
@@ -57,12 +50,10 @@ class Pool:
         self._idle = idle
         self._owner = os.getpid()
         self._lock = threading.RLock()
-        self._memory: SharedMemory | None = None
+        self._slots: Slots | None = None  # as long as there are members
         self._processes: list[Process] = []
         self._members: dict[int, Member] = {}
         self._numbers = 0
-        self._slots = 0
-        self._free: list[int] = []
         self._gone: list[Member] = []
         self._started = 0
         self._deaths = Deaths()
@@ -111,7 +102,7 @@ class Pool:
             self._dispatch(member, wanted)
         outcome = member.done.pop(key)
         member.attempts.pop(key, None)
-        return outcome if isinstance(outcome, BaseException) else self._hand_over(member, outcome)
+        return outcome if isinstance(outcome, BaseException) else self._places.hand_over(member, outcome)
 
     def is_ready(self, member: Member) -> bool:
         """Return whether a process can be given work at once; some are started if there are none, and not waited for.
@@ -141,7 +132,7 @@ class Pool:
         self._see_to_gone()
 
     def part_soon(self, member: Member) -> None:
-        """Do the same from a garbage collection, which can come amid anything, and in any thread."""
+        """Do the same without waiting, as from a garbage collection, which can come amid anything, and in any thread."""
         if os.getpid() != self._owner:
             return
         self._gone.append(member)
@@ -176,6 +167,11 @@ class Pool:
             self._is_within = False
 
     @property
+    def _places(self) -> Slots:
+        assert self._slots is not None  # noqa: S101  # whoever needs them has joined, and they stay as long as there are members
+        return self._slots
+
+    @property
     def process_ids(self) -> list[int]:
         """Process ids of the workers that run."""
         return [process.popen.pid for process in self._processes]
@@ -189,10 +185,16 @@ class Pool:
         member.used = now
         if member.number is None:
             job = job_of(member.feed)
-            if self._memory is None:
-                self._memory = SharedMemory()
             self._numbers += 1
-            member.ticket = put_job(self._memory, self._numbers, job)
+            try:
+                if self._slots is None:
+                    self._slots = Slots(SharedMemory())
+                member.ticket = put_job(self._slots.memory, self._numbers, job)
+            except OSError as error:
+                raise WorkerError(
+                    f"there is no room for what worker processes share with this one, which lies in {shared_place()}: "
+                    f"{error.strerror or error}; make room there. {WITHOUT_WORKERS}"
+                ) from error
             # In this order: what is done after an interrupt is done for those that are listed.
             self._members[self._numbers] = member
             member.number = self._numbers
@@ -208,8 +210,8 @@ class Pool:
             if member.number in process.feeds:
                 process.feeds.discard(member.number)
                 process.tell(Dismiss(feed=member.number))
-        if self._memory is not None and member.ticket is not None:
-            self._memory.drop_job(member.ticket.number, member.ticket.sizes)
+        if self._slots is not None and member.ticket is not None:
+            self._slots.memory.drop_job(member.ticket.number, member.ticket.sizes)
         number, member.number, member.ticket = member.number, None, None
         member.under_way.clear()
         member.attempts.clear()
@@ -217,8 +219,8 @@ class Pool:
         self._members.pop(number, None)
         if not self._members:
             self._start_over()
-        elif self._memory is not None:
-            self._memory.clear(self._free)
+        elif self._slots is not None:
+            self._slots.clear_free()
 
     def _part_from_gone(self) -> None:
         while self._gone:
@@ -233,16 +235,13 @@ class Pool:
             member.done.clear()
             member.lent = set()
         self._members.clear()
-        self._memory = None
-        self._slots = 0
-        self._free = []
+        self._slots = None
 
     def _start(self, count: int) -> None:
-        assert self._memory is not None  # noqa: S101  # whoever needs processes has joined
         while len(self._processes) < count:
             try:
                 self._started += 1
-                start_process(self._processes, self._started, self._memory, self._owner, self._idle)
+                start_process(self._processes, self._started, self._places.memory, self._owner, self._idle)
             except OSError as error:
                 raise WorkerError(f"worker processes cannot start ({error}). {WITHOUT_WORKERS}") from error
 
@@ -251,7 +250,7 @@ class Pool:
         for key in [key for key in member.done if key not in wanted]:
             outcome = member.done.pop(key)
             if isinstance(outcome, Done):
-                self._free.append(outcome.slot)
+                self._places.give_back(outcome.slot)
 
     def _dispatch(self, member: Member, wanted: Iterable[Key]) -> None:
         """Give out what is wanted and not yet under way, each to the worker with the least to do."""
@@ -269,7 +268,7 @@ class Pool:
             if member.number not in process.feeds:
                 process.feeds.add(member.number)
                 said.append(Admit(feed=member.number, sizes=member.ticket.sizes))
-            slot = self._free_slot()
+            slot = self._places.take()
             if process.ready and not process.queue:
                 process.since = time.monotonic()
             process.queue.append(Assignment(member.number, key, slot, member.timeout))
@@ -278,25 +277,12 @@ class Pool:
         for process, said in orders.values():
             process.tell(*said)
 
-    def _free_slot(self) -> int:
-        try:
-            return self._free.pop()
-        except IndexError:
-            self._slots += 1
-            return self._slots - 1
-
     def _collect(self, member: Member, most: float = _LOOK_SECONDS) -> None:
         """Wait until a worker says something, dies, or has taken too long; for so many seconds at most."""
-        poll = select.poll()
-        by_descriptor = {process.replies.fileno(): process for process in self._processes}
-        for descriptor in by_descriptor:
-            poll.register(descriptor, select.POLLIN)
         now = time.monotonic()
-        patience = min((self._deadline(process) for process in self._processes if process.queue), default=now) - now
-        events = poll.poll(min(max(0.0, patience), most) * 1000)
-        for descriptor, _ in events:
-            process = by_descriptor[descriptor]
-            data = os.read(descriptor, _READ_BYTES)
+        patience = min((process.deadline for process in self._processes if process.queue), default=now) - now
+        events = wait_for(self._processes, min(max(0.0, patience), most))
+        for process, data in events:
             if data:
                 self._note(process, data)
             else:
@@ -305,14 +291,9 @@ class Pool:
             for process in list(self._processes):
                 if process.popen.poll() is not None:
                     self._replace(process, "died")
-                elif process.queue and time.monotonic() >= self._deadline(process):
+                elif process.queue and time.monotonic() >= process.deadline:
                     self._replace(process, f"gave no answer for {process.queue[0].timeout:g} s")
         self._start(member.count)
-
-    def _deadline(self, process: Process) -> float:
-        """Return when a worker that has something to do counts as hung, as `time.monotonic` counts."""
-        timeout = process.queue[0].timeout
-        return process.since + (timeout if process.ready else max(timeout, START_SECONDS))
 
     def _note(self, process: Process, data: bytes) -> None:
         for said in process.parser.feed(data):
@@ -335,23 +316,23 @@ class Pool:
             raise WorkerError(f"a worker process answered for slot {said.slot} while slot {work.slot} was in work; all are started anew")
         member = self._members.get(work.feed)
         if member is None:  # it parted meanwhile
-            self._free.append(work.slot)
+            self._places.give_back(work.slot)
             return
         member.under_way.discard(work.key)
         if isinstance(said, Failed):
-            self._free.append(work.slot)
+            self._places.give_back(work.slot)
             member.done[work.key] = said.exception()
         else:
             member.done[work.key] = said
 
     def _replace(self, process: Process, what: str) -> None:
         """End a worker that died or hangs, and blame the batch it had in work."""
-        is_late = bool(process.queue) and time.monotonic() >= self._deadline(process)
+        is_late = bool(process.queue) and time.monotonic() >= process.deadline
         end_process(process, seconds=0 if is_late else END_SECONDS)
         self._processes.remove(process)
         for work in process.queue:
             if process.popen.returncode is not None:  # else it may yet write there
-                self._free.append(work.slot)
+                self._places.give_back(work.slot)
             if work.feed in self._members:
                 self._members[work.feed].under_way.discard(work.key)
         if process.leaves:
@@ -361,33 +342,12 @@ class Pool:
         self._blame(process, what, is_late=is_late)
 
     def _blame(self, process: Process, what: str, *, is_late: bool) -> None:
-        assert self._memory is not None  # noqa: S101  # it is there as long as there are processes
-        what = f"{what} (exit status {process.popen.returncode})"
-        work = self._deaths.culprit(process, self._memory.begun(process.number), what, is_late=is_late)
+        status = process.popen.returncode
+        room = f", as it has no room left for a batch in {shared_place()}" if status == -signal.SIGBUS else ""
+        what = f"{what} (exit status {status}{room})"
+        work = self._deaths.culprit(process, self._places.memory.begun(process.number), what, is_late=is_late)
         if work is not None and work.feed in self._members:
             self._members[work.feed].blame(work.key, what)
-
-    def _hand_over(self, member: Member, done: Done) -> Produced:
-        """Lend a slot, or copy it when the caller holds many: what it holds is never waited for."""
-        assert self._memory is not None  # noqa: S101  # a batch is done only when there is memory that it lies in
-        slot = self._memory.slot(done.slot)
-        if len(member.lent) < _LENT:
-            free, lent, number = self._free, member.lent, done.slot
-            lent.add(number)
-
-            def give_back() -> None:
-                # A garbage collection can come here at any moment and in any thread, so nothing is waited for.
-                lent.discard(number)
-                free.append(number)
-
-            batch = slot.lend(done.description, give_back)
-        else:
-            batch = slot.copied(done.description)
-            self._free.append(done.slot)
-        return Produced(batch=batch, samples=done.samples, skipped=done.skipped, seconds=done.seconds)
-
-
-_shared: list[Pool] = []
 
 
 def _end_own(owner: int, processes: list[Process]) -> None:
@@ -397,10 +357,3 @@ def _end_own(owner: int, processes: list[Process]) -> None:
     else:
         for process in processes:
             process.close()
-
-
-def shared_pool() -> Pool:
-    """Return the pool that the feeds of this process share."""
-    if not _shared or _shared[0]._owner != os.getpid():  # noqa: SLF001  # a fork has no use for its parent's
-        _shared[:] = [Pool()]
-    return _shared[0]

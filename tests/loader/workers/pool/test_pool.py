@@ -30,7 +30,9 @@ from loader.errors import TransformError
 from loader.feed.feed import Feed
 from loader.feed.reading.shared_memory import SharedMemory
 from loader.workers.messages import Ready, Task, packed, read_order, write_all
-from loader.workers.pool import Pool, shared_pool
+from loader.workers.pool.pool import Pool
+from loader.workers.pool.shared import shared_pool
+from loader.workers.pool.slots import Slots
 from loader.workers.processes import Process
 from loader.workers.worker import Work
 from loader.workers.workers import Workers
@@ -113,7 +115,7 @@ def threads_for_processes(monkeypatch: pytest.MonkeyPatch) -> None:
         popen: Any = ThreadAsProcess(task_read, reply_write, os.dup(memory.descriptor))
         processes.append(Process(popen, number, FileIO(task_write, "wb"), FileIO(reply_read, "rb"), since=time.monotonic()))
 
-    monkeypatch.setattr("loader.workers.pool.start_process", start)
+    monkeypatch.setattr("loader.workers.pool.pool.start_process", start)
 
 
 # Several feeds.
@@ -395,9 +397,15 @@ def test_an_interrupt_while_processes_start_leaves_none_that_nobody_knows(manife
 
 
 @pytest.mark.usefixtures("threads_for_processes")
-@pytest.mark.parametrize("place", ["_join", "_dispatch", "_collect", "_hand_over", "_forget_others", "_start", "_note_batch", "_part"])
+@pytest.mark.parametrize(
+    ("kind", "place"),
+    [
+        *((Pool, name) for name in ("_join", "_dispatch", "_collect", "_forget_others", "_start", "_note_batch", "_part")),
+        *((Slots, name) for name in ("take", "hand_over")),
+    ],
+)
 def test_a_feed_may_be_collected_amid_anything(
-    make_workers: MakeWorkers, pool: Pool, manifest: Manifest, monkeypatch: pytest.MonkeyPatch, place: str
+    make_workers: MakeWorkers, pool: Pool, manifest: Manifest, monkeypatch: pytest.MonkeyPatch, kind: type, place: str
 ) -> None:
     stays = feed_of(manifest)
     workers = make_workers(stays, 2)
@@ -406,15 +414,15 @@ def test_a_feed_may_be_collected_amid_anything(
         other = feed_of(manifest, seed=seed)
         goes: list[Workers] = [make_workers(other)]
         check_batch(goes[0], other, 0, 0)
-        original = getattr(Pool, place)
+        original = getattr(kind, place)
 
-        def collected(self: Pool, *arguments: Any, goes: list[Workers] = goes, original: Any = original) -> Any:
+        def collected(self: Any, *arguments: Any, goes: list[Workers] = goes, original: Any = original) -> Any:
             goes.clear()
             gc.collect()
             return original(self, *arguments)
 
         with monkeypatch.context() as patch:
-            patch.setattr(Pool, place, collected)
+            patch.setattr(kind, place, collected)
             check_pass(workers, stays, seed)
             if place == "_part":
                 workers.close()
@@ -436,8 +444,8 @@ def test_the_only_other_feed_may_be_collected_while_the_first_one_joins(
         gc.collect()
         return original(*arguments)
 
-    original = loader.workers.pool.put_job
-    monkeypatch.setattr("loader.workers.pool.put_job", collected)
+    original = loader.workers.pool.pool.put_job
+    monkeypatch.setattr("loader.workers.pool.pool.put_job", collected)
     check_pass(make_workers(feed), feed, 0)
 
 
@@ -503,8 +511,8 @@ def test_a_worker_that_dies_for_one_feed_is_replaced_for_all(make_workers: MakeW
 
 
 def used_bytes(pool: Pool) -> int:
-    assert pool._memory is not None
-    return os.fstat(pool._memory.descriptor).st_blocks * 512
+    assert pool._slots is not None
+    return os.fstat(pool._slots.memory.descriptor).st_blocks * 512
 
 
 def test_memory_of_a_feed_comes_back_when_it_parts(
@@ -534,7 +542,7 @@ def test_slots_do_not_become_more_with_time(make_workers: MakeWorkers, pool: Poo
             check_pass(workers, feed, pass_)
             for batch in (5, 1, 3):
                 check_batch(workers, feed, 50 - pass_, batch)
-    assert pool._slots <= 2 * (4 + 4)
+    assert pool._slots.count <= 2 * (4 + 4)
 
 
 def test_ahead_is_only_as_long_as_the_queue(make_workers: MakeWorkers, manifest: Manifest) -> None:
@@ -555,6 +563,6 @@ def test_what_is_held_beyond_a_few_batches_takes_no_slots(make_workers: MakeWork
     feed = feed_of(manifest)
     workers = make_workers(feed, 1, 3)
     held = [take(workers, feed, *divmod(number, feed.num_batches)) for number in range(30)]
-    assert pool._slots <= 6 + 3 + 1
+    assert pool._slots.count <= 6 + 3 + 1
     for number, batch in enumerate(held):
         check_same(batch, feed.batch(*divmod(number, feed.num_batches)).batch)
