@@ -16,7 +16,7 @@ from pathlib import Path
 import click
 
 from manifests.format.schema import ARRAY_COLUMNS, COLUMNS
-from prep.build.recipe.read_toml import sections
+from prep.build.recipe.recipe_toml import sections
 from prep.cli.app import cli
 from prep.transforms.interface.transform import Transform
 from prep.transforms.registry import TRANSFORMS

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, overload
 import numpy as np
 import numpy.typing as npt
 
-from manifests.describe.classes import classes_of
-from manifests.describe.counts import class_split_table, label_counts, number_split_table, split_order
+from manifests.describe.counts import class_split_table, classes_of, label_counts, number_split_table, split_order
 from manifests.describe.notebook_html import manifest_html
 from manifests.describe.statistics import Moments, Normalization, mismatch, moments_of_labels, normalization_of, refusal
 from manifests.errors import ArrayFileError, ManifestError, UnknownNameError

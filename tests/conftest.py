@@ -8,11 +8,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from prep.readers import registry
 from prep.readers.registry import names_by_suffix
 
 Install = Callable[..., None]
+
+# On a loaded machine an example may take any time, and so may making one.
+settings.register_profile("shardfeed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shardfeed")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
@@ -95,3 +96,19 @@ def number_split_table(table: pa.Table, column: str, splits: Sequence[str]) -> p
     import pandas as pd  # noqa: PLC0415  # as above
 
     return pd.DataFrame(number_summaries_by_split(table, column, splits), dtype="float64").rename_axis(column)
+
+
+# Python refuses to read an integer of more than 4300 digits.
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,999}")
+
+
+def classes_of(labels: Iterable[str]) -> tuple[str, ...]:
+    """Return the distinct classes that labels name, in class order.
+
+    Labels that are all plain integers are ordered as numbers, so class `2` comes before class `10` and the digits
+    `0` to `9` get their own value as index; any others are ordered by code point, as Python sorts strings.
+    """
+    names = {name for label in set(labels) for name in split_label(label)}
+    if all(_INTEGER.fullmatch(name) for name in names):
+        return tuple(sorted(names, key=int))
+    return tuple(sorted(names))

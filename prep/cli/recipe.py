@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from prep.build.recipe.write_toml import recipe_text
+from prep.build.recipe.recipe_toml import recipe_text
 from prep.cli.flags.data_options import PATH, build_options, recipe_options
 from prep.cli.output import DONE, answer, json_option
 from prep.sources.detect import list_source

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from manifests.describe.classes import classes_of
+from manifests.describe.counts import classes_of
 from manifests.format.names import name_problem
 from manifests.format.schema import LABEL_SEPARATOR
 from manifests.rows.buffers import number_array
@@ -16,9 +16,8 @@ from manifests.rows.names import name_problems
 from manifests.rows.table import distinct, is_in, mapped, select, strings, value_counts
 from prep.errors import SourceError
 from prep.sources.files import Stats, column_of_paths
-from prep.sources.items import items_table, sorted_by_id
+from prep.sources.items import check_distinct, items_table, sorted_by_id
 from prep.sources.listing import NO_LABELS, Failure, Listing
-from prep.sources.unique_ids import check_distinct
 from prep.text import counted, printable, shown
 
 if TYPE_CHECKING:

@@ -30,7 +30,9 @@ import numpy.typing as npt
 
 from manifests.rows import arrow
 from manifests.rows.buffers import ascends, number_array, text
-from manifests.rows.table import blank, rows_of, strings
+from manifests.rows.names import collisions, shard_clashes
+from manifests.rows.table import blank, rows_of, strings, value
+from prep.errors import SourceError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -122,3 +124,22 @@ def item_keys(items: pa.Table) -> pa.ChunkedArray:
     members = items["member"].cast(arrow.pa.large_string())
     both = arrow.pc.binary_join_element_wise(sources, members, text("\0"))  # which is in the name of no file
     return arrow.pc.if_else(arrow.pc.equal(members, text("")), sources, both)
+
+
+def check_distinct(items: pa.Table) -> None:
+    """Refuse items of which two would share a shard.
+
+    Raises:
+        SourceError: every pair is listed.
+    """
+    problems = []
+    for position, earlier in collisions(items["id"]):
+        one, other = (value(items, "id", row) for row in (earlier, position))
+        source, other_source = (item_keys(items)[row].as_py().replace("\0", ": ") for row in (earlier, position))
+        same = f"both map to ID {one!r}" if one == other else f"map to IDs that a case-insensitive disk takes for one: {one!r}, {other!r}"
+        problems.append(f"{source!r} and {other_source!r} {same}")
+    for position, other_position in shard_clashes(items["id"]):
+        below, shard = value(items, "id", position), value(items, "id", other_position)
+        problems.append(f"ID {below!r} needs a folder where ID {shard!r} has its shard")
+    if problems:
+        raise SourceError("raw files that map to one ID; rename or remove one of each:", problems)

@@ -18,11 +18,10 @@ from prep.errors import SourceError, UsageError
 from prep.readers.registry import reader_of
 from prep.sources.file_lookup import NO_FILE, find_files
 from prep.sources.files import FolderFiles, Stats, column_of_paths, without_raw_suffix
-from prep.sources.items import items_table, sorted_by_id
+from prep.sources.items import check_distinct, items_table, sorted_by_id
 from prep.sources.listing import NO_LABELS, Failure, Listing
 from prep.sources.table_file import RawTable, read_table
 from prep.sources.table_options import TableOptions
-from prep.sources.unique_ids import check_distinct
 from prep.text import counted, is_text, printable, shown
 
 if TYPE_CHECKING:

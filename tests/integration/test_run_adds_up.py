@@ -28,7 +28,7 @@ def lay_out(raw: Path, states: dict[str, str]) -> None:
             set_age(path, 10 if state == "good" else 20)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(STATES, st.booleans()), min_size=1, max_size=4))
 def test_the_summary_counts_each_raw_item_once_and_as_what_became_of_it(steps: list[tuple[dict[str, str], bool]]) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -38,7 +38,7 @@ from command_line import (
 
 from manifests import load_manifest
 from prep import SilentReporter, build_shards
-from prep.build.recipe.read_toml import read_recipe
+from prep.build.recipe.recipe_toml import read_recipe
 from prep.parallel import dask_cluster, remote_call
 
 pytestmark = pytest.mark.slow

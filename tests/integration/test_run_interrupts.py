@@ -34,7 +34,7 @@ from command_line import (
 )
 
 from manifests import load_manifest
-from prep.build.stage.lock import locked
+from prep.build.stage.stage import locked
 from prep.parallel.interrupts import GOES_ON, KEPT
 
 INTERRUPTED, TERMINATED = 130, 143

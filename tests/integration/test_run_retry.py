@@ -396,7 +396,7 @@ def test_events_tell_of_no_failure_but_those_of_the_retry(failing: Path, out: Pa
     assert sorted(told) == [failure["source"] for failure in outcome.json["failures"]]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(STATES, STATES)
 def test_each_item_that_failed_is_counted_once_and_no_other_is(first: dict[str, str], then: dict[str, str]) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -23,7 +23,7 @@ sys.path.append(str(Path(__file__).parent))
 pytest.register_assert_rewrite("feeding")
 
 # No test asserts on absolute time: examples read files, and the machine has other things to do.
-settings.register_profile("no deadline", deadline=None)
+settings.register_profile("no deadline")
 settings.load_profile("no deadline")
 
 MakeDataset = Callable[..., Manifest]

@@ -37,7 +37,7 @@ GOLDEN = Path(__file__).parent.parent / "golden" / "manifests"
 
 WriteShard = Callable[[str, Any], Path]
 
-in_one_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+in_one_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def write_text(folder: Path, text: str) -> Path:

@@ -25,7 +25,7 @@ from loader.feed.targets.labels import (
     encode_numbers,
 )
 from loader.feed.targets.weights import balanced_weights, check_weights, cumulative
-from manifests.describe.classes import classes_of
+from manifests.describe.counts import classes_of
 from manifests.format.metadata import ArraySpec, common_array
 from manifests.rows.numbers import numbers_of
 from manifests.rows.table import distinct, is_in

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from manifests.describe.classes import classes_of
+from manifests.describe.counts import classes_of
 from manifests.format.metadata import LabelKind, LabelSpec
 from manifests.rows.buffers import mask_array
 from manifests.rows.numbers import are_measurements, is_number, numbers_of

@@ -27,9 +27,8 @@ from prep.build.state.state import State, reader_key
 from prep.parallel.executors import Workers
 from prep.parallel.gather import gather
 from prep.progress.report import Advance, Reporter
-from prep.sources.items import UNKNOWN, item_keys, items_at, sorted_by_id
+from prep.sources.items import UNKNOWN, check_distinct, item_keys, items_at, sorted_by_id
 from prep.sources.listing import Failure, Listing
-from prep.sources.unique_ids import check_distinct
 from prep.text import counted, printable
 
 if TYPE_CHECKING:

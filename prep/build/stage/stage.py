@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from manifests.files.atomic import TEMPORARY_PREFIX
+from manifests.files.lock import locked as lock
 from manifests.format.metadata import Metadata, write_metadata
 from manifests.format.names import SHARD_FOLDER
 from manifests.format.schema import FAILURES_NAME, MANIFEST_NAME, METADATA_NAME, STATE_FOLDER
@@ -24,7 +25,6 @@ from manifests.storage.store import write_manifest
 from prep.build.execute.journal import Collected, due_rows, read_parts
 from prep.build.stage.failures_csv import write_failures
 from prep.build.stage.leftovers import keep_parts, new_stage, remove_links, take_over, withdrawn
-from prep.build.stage.lock import locked
 from prep.build.stage.output import entries
 from prep.errors import OutputError, UsageError
 from prep.parallel.interrupts import KEPT, held_off
@@ -237,3 +237,19 @@ def _remove_empty_ones(folders: Sequence[Path]) -> None:
             folder.rmdir()
         except OSError:
             continue
+
+
+@contextmanager
+def locked(state_folder: Path) -> Iterator[None]:
+    """Hold the lock of a dataset while the block runs; the kernel frees it when the process ends, however it ends.
+
+    Raises:
+        OutputError: another process holds it.
+        OSError: the folder cannot be written.
+    """
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(lock(state_folder))
+        except BlockingIOError as error:
+            raise OutputError(f"{state_folder.parent}: another prep command is writing this dataset; wait for it to end") from error
+        yield

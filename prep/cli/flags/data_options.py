@@ -11,8 +11,8 @@ import click
 
 from manifests.format.metadata import LabelKind
 from prep.build.recipe.options import REMEMBERED, BuildOptions
-from prep.build.recipe.read_toml import read_recipe, with_flags
 from prep.build.recipe.recipe import ShardOptions
+from prep.build.recipe.recipe_toml import read_recipe, with_flags
 from prep.cli.flags.value_types import FoldersParam, LabelKindParam, ScaleParam, SizeParam, SplitsParam, flag_value
 from prep.errors import UsageError
 from prep.readers.registry import readers_with_option, ready_options

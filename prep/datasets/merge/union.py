@@ -8,8 +8,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from manifests.describe.classes import classes_of
-from manifests.describe.counts import split_order
+from manifests.describe.counts import classes_of, split_order
 from manifests.format.metadata import LabelKind, LabelSpec
 from manifests.format.names import default_path, name_problem
 from manifests.format.schema import ARRAY_FIELDS, array_column

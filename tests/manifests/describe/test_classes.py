@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manifests.describe.classes import classes_of
+from manifests.describe.counts import classes_of
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def check_round_trip(value: Metadata, path: Path) -> None:
     assert path.read_bytes() == first
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(metadata)
 def test_metadata_survive_a_round_trip(tmp_path: Path, value: Metadata) -> None:
     check_round_trip(value, tmp_path / "dataset.json")

@@ -21,7 +21,7 @@ from manifests.errors import ArrayFileError
 from manifests.format import npyfile
 from manifests.format.npyfile import NpyHeader, check_row, read_array, read_file_header, read_header, read_row, read_stream
 
-in_one_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+in_one_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 numeric = st.one_of(
     npst.boolean_dtypes(),

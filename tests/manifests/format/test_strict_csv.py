@@ -17,7 +17,7 @@ from manifests.format import strict_csv
 from manifests.format.strict_csv import header_problems, read_csv, write_csv
 
 # Each example overwrites the file of the one before.
-in_one_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+in_one_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 texts = st.text(alphabet=st.one_of(st.sampled_from(',"\r\n\t \x00\ufeff;aé日'), st.characters(exclude_categories=["Cs"])), max_size=8)
 

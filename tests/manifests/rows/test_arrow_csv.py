@@ -15,7 +15,7 @@ from manifests.format.strict_csv import csv_blocks, write_blocks
 from manifests.rows.arrow_csv import UnsureError, read_rows, write_rows
 from manifests.rows.table import rows_of
 
-in_one_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+in_one_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 PIECES = st.sampled_from(
     ["a", "b", ",", '"', "\n", "\r\n", "\r", '""', "é", "\ufeff", " ", "\0", "a,b\n", '"a",b\n', '"a""b","c d"\n', '"x\ny",z\n', ",\n"]

@@ -17,7 +17,7 @@ from manifests.rows.table import frame_of, rows_of, rows_of_frame
 from manifests.storage import arrow_file
 from manifests.storage.arrow_file import CacheFileError, read_cache, write_cache
 
-in_one_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+in_one_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 VALUES = st.text(st.characters(exclude_categories=["Cs"]), max_size=3) | st.sampled_from(["007", "NA", "", "a\r\nb", '"', "shards/x.npy"])
 STAMP = {"size": 1, "sha256": None}

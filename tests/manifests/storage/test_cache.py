@@ -27,7 +27,7 @@ from manifests.storage.cache import Stamp, cached_rows, keep_table
 from manifests.storage.store import keep_rows
 from manifests.verification.verify import file_sha256
 
-in_one_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+in_one_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 Load = Callable[[], Manifest]
 

@@ -264,7 +264,7 @@ FILE_BYTES = 128 + 6
 """Of a shard of `pets`: NumPy's header and six values."""
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(id_=st.sampled_from(["007", "cats/001", "été"]), bit=st.integers(0, FILE_BYTES * 8 - 1))
 def test_any_single_flipped_bit_is_found_and_no_other_shard_is_blamed(pets: Path, id_: str, bit: int) -> None:
     path = pets / f"shards/{id_}.npy"
@@ -279,7 +279,7 @@ def test_any_single_flipped_bit_is_found_and_no_other_shard_is_blamed(pets: Path
         path.write_bytes(sound)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(size=st.integers(0, 3 * FILE_BYTES).filter(lambda size: size != FILE_BYTES), deep=st.booleans())
 def test_any_other_length_is_found_even_by_a_quick_look(pets: Path, size: int, deep: bool) -> None:
     path = pets / "shards/007.npy"

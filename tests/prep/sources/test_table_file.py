@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
@@ -181,7 +181,6 @@ def test_one_repeated_id_among_many_is_told_at_once(tmp_path: Path) -> None:
     check_refused(written(tmp_path / "labels.json", f'{{{labels}, "id-7": 1}}'), "names an ID twice: 'id-7'$")
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=40), st.sampled_from([".csv", ".tsv", ".json", ".parquet"]))
 def test_any_bytes_are_a_table_or_a_source_error(tmp_path_factory: pytest.TempPathFactory, content: bytes, ending: str) -> None:
     path = written(tmp_path_factory.getbasetemp() / f"any{ending}", content)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from prep.errors import SourceError
-from prep.sources.items import items_table
-from prep.sources.unique_ids import check_distinct
+from prep.sources.items import check_distinct, items_table
 
 
 def check(ids: list[str]) -> None:

@@ -63,7 +63,7 @@ def test_every_id_gets_one_split_and_no_group_two(rows: Rows, spec: SplitSpec) -
     check_groups_are_whole(rows, found)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(pure, specs)
 def test_every_class_that_has_enough_comes_within_one_group_of_its_quota(rows: Rows, spec: SplitSpec) -> None:
     found = assign(rows, spec)
@@ -94,7 +94,6 @@ def test_the_order_of_rows_changes_nothing(rows: Rows, spec: SplitSpec, random: 
     assert assign(shuffled, spec) == before
 
 
-@settings(deadline=None)
 @given(mixed, specs, st.lists(st.integers(0, 60), max_size=3))
 def test_growth_moves_no_id_and_new_members_follow_their_group(rows: Rows, spec: SplitSpec, steps: list[int]) -> None:
     kept: dict[str, str] = {}

@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from prep.errors import UsageError
@@ -142,7 +142,6 @@ def test_the_order_of_rows_changes_nothing(data: tuple[list[str], list[str]], ma
     assert dict(zip(ids, assign(ids, strata, made, {}), strict=True)) == before
 
 
-@settings(deadline=None)
 @given(labelled, labelled, specs)
 def test_new_data_moves_no_id(data: tuple[list[str], list[str]], more: tuple[list[str], list[str]], made: SplitSpec) -> None:
     ids, strata = data

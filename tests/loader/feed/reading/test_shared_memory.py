@@ -13,7 +13,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 from feeding import check_same, traces
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis.extra import numpy as hnp
 
 from loader.feed.reading.shared_memory import STRIDE, SharedMemory, part_offsets
@@ -49,7 +49,6 @@ def nothing() -> None:
     pass
 
 
-@settings(deadline=None)
 @given(batches=st.lists(st.tuples(TREES, st.booleans()), min_size=1, max_size=4))
 def test_what_one_process_describes_the_other_has(batches: list[tuple[Any, bool]]) -> None:
     here = SharedMemory()
@@ -67,7 +66,6 @@ def test_what_one_process_describes_the_other_has(batches: list[tuple[Any, bool]
             assert leaf.flags.aligned
 
 
-@settings(deadline=None)
 @given(shapes=st.lists(st.tuples(hnp.array_shapes(max_dims=3, min_side=0), DTYPES), max_size=6))
 def test_what_is_allocated_in_a_slot_is_apart_aligned_and_not_copied(shapes: list[tuple[tuple[int, ...], np.dtype[Any]]]) -> None:
     memory = SharedMemory()

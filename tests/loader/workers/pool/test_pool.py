@@ -264,7 +264,7 @@ leaves_unclosed = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExc
 
 @leaves_unclosed
 @pytest.mark.usefixtures("threads_for_processes")
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(operations=OPERATIONS)
 def test_any_order_of_calls_gives_the_same_bits_as_inline(  # noqa: C901  # one branch for each kind of call
     manifest: Manifest, operations: list[tuple[str, int, int, int]]

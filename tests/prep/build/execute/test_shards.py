@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -95,7 +95,6 @@ def test_a_shard_that_cannot_be_written_is_an_os_error(tmp_path: Path) -> None:
         write_shard("a", np.zeros(3), tmp_path / "file/a.npy")
 
 
-@settings(deadline=None)
 @given(hnp.arrays(st.sampled_from(DTYPES), hnp.array_shapes(min_dims=0, max_dims=5, min_side=0, max_side=4)))
 def test_any_array_survives_a_round_trip(tmp_path_factory: pytest.TempPathFactory, array: Any) -> None:
     check_shard(array, tmp_path_factory.getbasetemp() / "round-trip.npy")

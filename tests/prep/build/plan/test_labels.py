@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from manifests.format.metadata import LabelKind, LabelSpec
@@ -64,7 +64,6 @@ def test_the_order_of_classes(labels: list[str], known: tuple[str, ...], expecte
     assert classes(labels, *known) == expected
 
 
-@settings(deadline=None)  # the first one imports pyarrow
 @given(names, names)
 def test_a_class_keeps_its_index_as_data_grows(first: list[str], more: list[str]) -> None:
     before = classes(first) or ()

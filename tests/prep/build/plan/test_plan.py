@@ -169,7 +169,7 @@ IDS = st.sampled_from(["a", "b", "c", "d", "a-0000", "é"])
 STATES = st.dictionaries(IDS, st.sampled_from("123"))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(STATES, STATES, st.booleans(), st.sampled_from([NEW, OLD]))
 def test_no_record_and_no_row_goes_missing(
     tmp_path_factory: pytest.TempPathFactory, before: dict[str, str], now: dict[str, str], by_content: bool, old_recipe: str

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from prep.build.commit import combine_moments as combining
-from prep.build.commit.combine_moments import Combined, combine
+from prep.build.commit import statistics as combining
+from prep.build.commit.statistics import Combined, combine
 from prep.build.state import moments
 from prep.build.state.moments import MAX_CHANNELS, channels_of, decode_moments, moment_bytes, moments_of, moments_of_each
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from manifests import LabelSpec, Manifest, Metadata
@@ -127,7 +127,6 @@ values = st.fixed_dictionaries(
 datasets = st.dictionaries(st.sampled_from([*"abcdefg", "ä", "007"]), values)
 
 
-@settings(deadline=None)
 @given(datasets)
 def test_a_dataset_does_not_differ_from_itself(rows: Rows) -> None:
     difference = compare(manifest(rows), manifest(rows))
@@ -136,7 +135,6 @@ def test_a_dataset_does_not_differ_from_itself(rows: Rows) -> None:
     assert difference_text(difference) == "no differences"
 
 
-@settings(deadline=None)
 @given(datasets, datasets)
 def test_a_difference_applied_to_the_first_dataset_gives_the_second(a: Rows, b: Rows) -> None:
     difference = compare(manifest(a), manifest(b))
@@ -149,7 +147,6 @@ def test_a_difference_applied_to_the_first_dataset_gives_the_second(a: Rows, b: 
     assert rows | {id_: dict(b[id_]) for id_ in difference.added} == b
 
 
-@settings(deadline=None)
 @given(datasets, datasets)
 def test_the_way_back_is_the_mirror_of_the_way_there(a: Rows, b: Rows) -> None:
     there, back = compare(manifest(a), manifest(b)), compare(manifest(b), manifest(a))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prep.datasets.leaks.hamming import clusters, near_pairs
+from prep.datasets.leaks.leaks import clusters, near_pairs
 
 centres = st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=4)
 flips = st.lists(st.tuples(st.integers(0, 3), st.lists(st.integers(0, 63), max_size=6)), max_size=25)

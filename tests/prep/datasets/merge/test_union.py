@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from manifests import ArraySpec, LabelSpec, Manifest, Metadata
@@ -228,7 +228,6 @@ values = st.fixed_dictionaries({"label": st.sampled_from(["cat", "dog"]), "split
 datasets = st.dictionaries(st.sampled_from("abcdefg"), values)
 
 
-@settings(deadline=None)
 @given(datasets, datasets, st.sampled_from([None, "a", "b"]))
 def test_the_rows_are_the_union_and_a_conflict_is_told_for_each_difference(a: Rows, b: Rows, prefer: Any) -> None:
     union = united(a, b, prefer=prefer)
@@ -239,7 +238,6 @@ def test_the_rows_are_the_union_and_a_conflict_is_told_for_each_difference(a: Ro
     assert told == differing
 
 
-@settings(deadline=None)
 @given(datasets)
 def test_a_dataset_united_with_itself_is_itself(rows: Rows) -> None:
     union = united(rows, rows)

@@ -711,7 +711,7 @@ _SAMPLES = [encoded(smooth(24, 40), format_) for format_ in ("PNG", "JPEG", "BMP
 _SAMPLES += [imagecodecs.png_encode(RGB16)]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.sampled_from(_SAMPLES), st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(1, 255)), min_size=1, max_size=6))
 def test_a_damaged_image_is_read_or_is_a_bad_item(
     tmp_path_factory: pytest.TempPathFactory, data: bytes, flips: list[tuple[float, int]]

@@ -13,9 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from prep.build.recipe.options import BuildOptions
-from prep.build.recipe.read_toml import read_recipe, sections, with_flags
 from prep.build.recipe.recipe import ShardOptions, differences
-from prep.build.recipe.write_toml import recipe_text
+from prep.build.recipe.recipe_toml import read_recipe, recipe_text, sections, with_flags
 from prep.errors import UsageError
 from prep.readers.limits import MAX_RECIPE_BYTES
 from prep.sources.detect import SourceOptions
