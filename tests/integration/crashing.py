@@ -88,8 +88,13 @@ class Refusal:
     def _concerns(self, event: str, arguments: tuple[Any, ...]) -> bool:
         if self._new_below is None:
             return event != "os.mkdir"  # which opens nothing
+        if not isinstance(arguments[0], str | os.PathLike):  # a descriptor that is open
+            return False
+        path = Path(arguments[0])
+        if not path.is_absolute():  # by a folder's descriptor, of which the hook is not told
+            return event == "open" and bool(arguments[2] & os.O_EXCL)
         is_new = event == "os.mkdir" or (event == "open" and arguments[2] & os.O_CREAT)
-        return bool(is_new) and self._new_below in Path(arguments[0]).parents and not os.path.lexists(arguments[0])
+        return bool(is_new) and self._new_below in path.parents and not os.path.lexists(path)
 
 
 class FewDescriptors:

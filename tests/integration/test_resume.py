@@ -276,7 +276,7 @@ def test_a_state_of_another_model_is_refused(root: Path, fit: Fit, tmp_path: Pat
     model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(2, "softmax")])
     model.compile("adam", "categorical_crossentropy")
     with pytest.raises(
-        ResumeError, match=r"another model: model had 9 variables, now it has 2, 1-.*optimizer had 14 variables, now it has 6, "
+        ResumeError, match=r"another model: .*model had 9 variables, now it has 2, 1-.*optimizer had 14 variables, now it has 6"
     ):
         model.fit(make_sequence(root), verbose=0, callbacks=[ResumeCallback(tmp_path)])
 

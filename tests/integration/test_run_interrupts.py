@@ -220,7 +220,7 @@ def no_space(*_: object, **__: object) -> NoReturn:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "somewhere")
 
 
-def no_rename(source: str | Path, target: str | Path) -> NoReturn:
+def no_rename(source: str | Path, target: str | Path, **_: object) -> NoReturn:
     raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(source), None, str(target))
 
 

@@ -80,6 +80,7 @@ def test_inspect_counts_in_json(existing: Path) -> None:
         "splits": {"train": 2, "val": 2},
         "classes": {"cats": {"train": 1, "val": 1}, "dogs": {"train": 1, "val": 1}},
         "array": "(6, 8, 3) uint8",
+        "arrays": {},
         "bytes": size,
         "missing": 0,
         "failures": {},

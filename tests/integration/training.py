@@ -84,7 +84,7 @@ def kill_in_save(number: int) -> None:
         nonlocal count
         count += 1
         if count == number:
-            os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+            os.replace = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
         write(folder, state)
 
     ResumeFolder.write = killing  # type: ignore[method-assign]

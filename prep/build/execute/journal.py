@@ -1,6 +1,6 @@
 """The journal: what finished chunks of a build left behind, so that a build that was ended goes on from there.
 
-Each chunk writes a part, `parts/<digest>.part`, a sealed Arrow IPC file with a row for each sample, those of an item together:
+Each chunk writes a part, `parts/<digest>-<items>.part`, a sealed Arrow IPC file with a row for each sample, those of an item together:
 
 | column | type | what it says |
 |---|---|---|
@@ -19,7 +19,9 @@ What was written travels on as such a table with the item's `position` among tho
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -63,7 +65,7 @@ if TYPE_CHECKING:
 
 PART_FOLDER = "parts"
 _SUFFIX = ".part"
-_ITEMS = b"items"
+_NAME = re.compile(r"[0-9a-f]{32}-([0-9]{1,9})\.part")
 
 _MOST_VALUES = float(1 << 53)
 """Of one channel of a shard: as many as float64 can count."""
@@ -172,12 +174,12 @@ def _save(target: Path, part: pa.Table, shards: Iterable[Path]) -> None:
     folder = target / PART_FOLDER
     folder.mkdir(exist_ok=True)  # not the stage itself: one that is gone was that of a build that is over
     items = len(_starts(part))
-    content = sealed_bytes(part.replace_schema_metadata({_ITEMS: str(items).encode()}))
+    content = sealed_bytes(part.replace_schema_metadata(None))
     temporary = folder / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"  # two workers may do one chunk
     try:
         temporary.write_bytes(content)
         sync_below(target, chain([temporary], shards))
-        os.replace(temporary, folder / f"{content[32:48].hex()}{_SUFFIX}")
+        os.replace(temporary, folder / f"{content[32:48].hex()}-{items}{_SUFFIX}")
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -237,13 +239,20 @@ def parts_in(target: Path) -> list[Path]:
 
 
 def count_done(target: Path) -> int:
-    """Return of how many items the parts say that they are done, by a look at the head of each."""
+    """Return of how many items the names of the parts say that they are done; of those that begin as parts do.
+
+    A part that cannot be opened as there are too many open files counts: it is there for the next build.
+    """
     count = 0
     for path in parts_in(target):
+        named = _NAME.fullmatch(path.name)
         try:
-            count += int(read_sealed(path, checked=False).schema.metadata[_ITEMS])
-        except (OSError, UnsealedError, LookupError, TypeError, ValueError):
-            continue
+            read_sealed(path, checked=False)
+        except UnsealedError:
+            named = None
+        except OSError as error:
+            named = named if error.errno in {errno.EMFILE, errno.ENFILE} else None
+        count += int(named[1]) if named else 0
     return count
 
 

@@ -14,7 +14,7 @@ from manifests.format.schema import array_name_problem
 from prep.build.recipe.recipe import Recipe
 from prep.errors import ItemError, StageError
 from prep.readers.limits import MAX_SAMPLES
-from prep.readers.reader import Wanted
+from prep.readers.reader import Reader, Reading, Wanted
 from prep.readers.registry import reader_of
 from prep.readers.system_errors import check_shortage
 from prep.sources.items import Item
@@ -74,7 +74,7 @@ def samples_of(root: Path, item: Item, recipe: Recipe) -> Made:
     """
     stage, reader = "read", reader_of(recipe.format)
     try:
-        reading = reader.read(f"{root}/{item.source}", item.member, _wanted(recipe))
+        reading = _read(reader, f"{root}/{item.source}", item.member, _wanted(recipe))
         arrays, are_several = [reading.array], False
         further = _further(reading.arrays, reader.name) if reading.arrays else {}
         stage = "transform"
@@ -86,13 +86,27 @@ def samples_of(root: Path, item: Item, recipe: Recipe) -> Made:
     except ItemError as error:
         check_shortage(error, item.source)
         raise StageError(stage, str(error)) from error
-    except Exception as error:  # a reader of another package's may raise anything, and so may a decoder on damaged bytes
-        check_shortage(error, item.source)
+    except MemoryError as error:
         raise StageError(stage, f"{type(error).__name__}: {error}") from error
     if not are_several:
         return Made(samples=[Sample(id=item.id, array=arrays[0], arrays=further)], header=reading.header)
     samples = [Sample(id=id_, array=array) for id_, array in zip(sample_ids(item.id, len(arrays)), arrays, strict=True)]
     return Made(samples=samples, header=reading.header)
+
+
+def _read(reader: Reader, path: str, member: str, wanted: Wanted) -> Reading:
+    """Read an item; whatever a reader raises means that the item cannot be used: on damaged bytes decoders raise almost anything.
+
+    Raises:
+        ItemError: it cannot be used.
+        MemoryError: it is too large.
+    """
+    try:
+        return reader.read(path, member, wanted)
+    except (ItemError, MemoryError):
+        raise
+    except Exception as error:
+        raise ItemError(f"{type(error).__name__}: {error}") from error
 
 
 def _further(arrays: Mapping[str, AnyArray], reader: str) -> dict[str, AnyArray]:

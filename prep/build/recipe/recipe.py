@@ -255,7 +255,9 @@ class Recipe:
         # Libraries whose release can change a value: those of the reader, and Pillow where it resizes; all else is lossless.
         libraries = {"pillow": PIL.__version__} if any(transform.uses_pillow for transform in self.transforms) else {}
         libraries |= reader_of(self.format).libraries()
-        plain = {"format": self.format, "size": self.size, "dtype": self.dtype, "scale": self.scale, **self.options.canonical()}
+        options = self.options.canonical()
+        channels = {"channels": options.pop("channels")} if "channels" in options else {}  # in its place since the first release
+        plain = {"format": self.format, "size": self.size, **channels, "dtype": self.dtype, "scale": self.scale, **options}
         # Left out where there are none, as before there were any: else every dataset would be built again.
         transforms = {"transforms": [transform.canonical() for transform in self.transforms]} if self.transforms else {}
         return {**plain, **transforms, "libraries": libraries}
