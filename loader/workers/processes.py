@@ -24,7 +24,10 @@ START_SECONDS = 60.0
 
 _READ_BYTES = 65_536
 
-_BOOTSTRAP = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from loader.workers.worker import run; run(*map(int, sys.argv[2:]))"
+_BOOTSTRAP = (
+    "import json, sys; safe, path = json.loads(sys.argv[1]); sys.path[:] = safe; from loader.workers.worker import run; "
+    "sys.path[:] = path; run(*map(int, sys.argv[2:]))"
+)
 
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 """Libraries that would start a thread for each core, in each worker, read these when they are imported."""
@@ -96,6 +99,13 @@ class Process:
         self.replies.close()
 
 
+def _is_current_folder(entry: str) -> bool:
+    try:
+        return os.path.realpath(entry) == os.path.realpath(os.curdir)
+    except FileNotFoundError:  # it was removed
+        return not entry
+
+
 def start_process(processes: list[Process], number: int, memory: SharedMemory, parent: int, idle: float) -> None:
     """Start a worker, and put it into a list.
 
@@ -112,8 +122,10 @@ def start_process(processes: list[Process], number: int, memory: SharedMemory, p
     task_read, task_write = _pipe()
     reply_read, reply_write = _pipe()
     inherited = (task_read.fileno(), reply_write.fileno(), memory.descriptor)
-    # -P: nothing is imported from the current folder before the path is the caller's, not even a json.py that lies there.
-    path = json.dumps([entry for entry in list[object](sys.path) if isinstance(entry, str)])
+    # -P, and the current folder last: a queue.py that lies there is not imported in place of Python's own. Modules of the user's, which
+    # come later, are looked for as the caller does.
+    entries = [entry for entry in list[object](sys.path) if isinstance(entry, str)]
+    path = json.dumps([sorted(entries, key=_is_current_folder), entries])
     numbers = (*inherited, parent, int(idle * 1000), number)
     arguments = [sys.executable, "-P", "-c", _BOOTSTRAP, path, *map(str, numbers)]
     try:

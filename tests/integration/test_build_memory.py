@@ -16,8 +16,8 @@ MOST_BYTES_PLANNED_AND_WRITTEN = 400
 million take less than 4 GB. Measured: 348 to 362."""
 
 MOST_BYTES = 600
-"""The same of a whole build of few items, where they still grow: measured are 440, and 490 of a build after one in a hundred changed. An entry
-of a dictionary by ID takes 175 bytes, and its value comes on top."""
+"""The same of a whole build of few items, where they still grow: measured are 440, and 490 of a build after one in a hundred changed.
+An entry of a dictionary by ID takes 175 bytes, and its value comes on top."""
 
 FEW, MANY = 70_000, 280_000
 """Beyond most blocks of rows that are handled together, whose memory does not grow. A peak depends on how the threads take turns, by some

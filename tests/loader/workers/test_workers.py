@@ -274,6 +274,16 @@ def test_signals_at_any_moment_end_in_the_batch_or_in_an_error_with_its_ids(make
     check_pass(workers, feed, 99)
 
 
+def test_no_module_of_the_current_folder_is_imported_in_place_of_pythons_own(
+    make_workers: MakeWorkers, feed: Feed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("queue", "signal", "mmap", "numpy", "loader"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('imported from the current folder')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+    check_pass(make_workers(2, 4), feed, 0)
+
+
 # What a transform does to its worker.
 
 DEADLY = ["killed", "os._exit(0)", "segfault"]
