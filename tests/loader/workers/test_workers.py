@@ -192,7 +192,7 @@ def test_workers_that_die_one_after_the_other_with_nothing_begun_are_an_error_an
     make_workers: MakeWorkers, feed: Feed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ready_and_dead = """
-import os, sys; sys.path[:] = __import__("json").loads(sys.argv[1]); from loader.workers.messages import Ready, packed
+import os, sys; sys.path[:] = __import__("json").loads(sys.argv[1])[1]; from loader.workers.messages import Ready, packed
 os.write(int(sys.argv[3]), packed(Ready())); os.kill(os.getpid(), 9)"""
     workers = make_workers()
     with monkeypatch.context() as patch:
