@@ -20,9 +20,9 @@ FOLDERS = sorted(path.parent for package in PACKAGES for path in (ROOT / package
 
 MOST = {
     "files that one photograph passes": 82,
-    "functions that one photograph passes": 490,
+    "functions that one photograph passes": 495,
     "lines of the files that one photograph passes": 13_200,
-    "modules of prep with one importer": 31,
+    "modules of prep with one importer": 32,
     "entries of a folder": 12,
 }
 

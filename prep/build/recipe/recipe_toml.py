@@ -10,8 +10,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, get_args
 
-import tomli_w
-
 from manifests.files.regularfile import open_regular
 from manifests.format.metadata import LabelKind
 from prep.build.recipe.options import BuildOptions
@@ -267,6 +265,8 @@ def recipe_text(options: BuildOptions, folder: Path | None = None) -> str:
         document = {name: document[name] for name in ("source", "labels") if name in document}
         document["transforms"] = transforms
         document |= {name: section for name, section in written.items() if section and name not in document}
+    import tomli_w  # noqa: PLC0415  # which few commands need
+
     return tomli_w.dumps(document, multiline_strings=False)
 
 

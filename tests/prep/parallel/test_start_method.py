@@ -167,7 +167,7 @@ with open_workers(2) as workers:
     print(workers.executor.submit(eval, "[__import__('os').environ.get('PYTHONSAFEPATH'), '' in __import__('sys').path]").result())
 """
 ASK_LATER_PROCESS = """
-process = prep.parallel.process_pool.StartContext().Process(target=exec, args=("import sys; print([None, '' in sys.path])",))
+process = prep.parallel.start_method.StartContext().Process(target=exec, args=("import sys; print([None, '' in sys.path])",))
 process.start()
 process.join()
 """
@@ -183,7 +183,7 @@ def test_helper_processes_import_nothing_from_the_current_folder(ask: str, tmp_p
     shadowed = shadow(tmp_path)
     script = f"""
 import sys
-import click, tqdm, PIL.Image, pyarrow.compute, manifests.manifest, prep.build.build, prep.parallel.process_pool
+import click, tqdm, PIL.Image, pyarrow.compute, manifests.manifest, prep.build.build, prep.parallel.start_method
 from prep.parallel.executors import open_workers
 sys.path.insert(0, "")
 {THREAD}
